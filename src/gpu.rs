@@ -1,0 +1,249 @@
+//! The GPU executor; `wgpu` is named in this folder only.
+
+mod adapters;
+mod pipelines;
+mod probe;
+mod program;
+
+pub use adapters::{Found, enumerate};
+pub use probe::Probe;
+
+use crate::error::{Error, Result};
+use crate::graph::{Memory, Resident};
+use crate::plan::{Limits, Plan, padded};
+use crate::shader::Shaders;
+use crate::tensor::{Tensor, Type};
+use pipelines::Pipelines;
+use program::Program;
+use std::sync::{Arc, Mutex};
+
+/// How a device is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where shader texts come from.
+    pub shaders: Shaders,
+    /// Bounds checks and loop bounding in every kernel. Kernels that have passed with checks run without.
+    pub checked: bool,
+    /// Ask for no more than WebGPU guarantees.
+    pub portable: bool,
+}
+
+/// An open GPU.
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    limits: Limits,
+    residents: Vec<(wgpu::Buffer, Type)>,
+    pools: Vec<Vec<wgpu::Buffer>>,
+    programs: Vec<Program>,
+    pipelines: Pipelines,
+    failure: Arc<Mutex<Option<String>>>,
+    submissions: u64,
+}
+
+/// Live objects of a device, as wgpu counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// Buffers.
+    pub buffers: isize,
+    /// Bind groups.
+    pub bind_groups: isize,
+    /// Compute pipelines.
+    pub pipelines: isize,
+}
+
+impl Gpu {
+    /// Opens an adapter. Errors: the adapter refuses.
+    pub async fn open(found: &Found, options: Options) -> Result<Gpu> {
+        let (adapter, info) = (&found.adapter, &found.info);
+        let mut required_limits = wgpu::Limits::default();
+        if !options.portable {
+            let have = adapter.limits();
+            required_limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;
+            required_limits.max_buffer_size = have.max_buffer_size;
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("seqloom"),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_limits: required_limits.clone(),
+            memory_hints: wgpu::MemoryHints::Performance,
+            ..Default::default()
+        };
+        let opened = adapter.request_device(&descriptor).await;
+        let (device, queue) =
+            opened.map_err(|e| Error::Device(format!("{}: the device could not be opened: {e}", info.name)))?;
+        let failure = Arc::new(Mutex::new(None));
+        let note = {
+            let failure = failure.clone();
+            move |what: String| {
+                failure.lock().expect("no panic while noting a failure").get_or_insert(what);
+            }
+        };
+        let (lost, uncaptured) = (note.clone(), note);
+        device.set_device_lost_callback(move |_, why| lost(format!("the device was lost: {why}")));
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| uncaptured(e.to_string())));
+        let software = info.device_type == wgpu::DeviceType::Cpu;
+        let limits = Limits {
+            adapter: crate::op::Adapter { software },
+            binding: required_limits.max_storage_buffer_binding_size,
+            ..Limits::default()
+        };
+        let checked = options.checked;
+        let pipelines = Pipelines::new(&device, options.shaders, checked);
+        Ok(Gpu {
+            device,
+            queue,
+            limits,
+            residents: vec![],
+            pools: vec![],
+            programs: vec![],
+            pipelines,
+            failure,
+            submissions: 0,
+        })
+    }
+
+    /// What a plan for this device may assume.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Makes the resident buffers, all zeros. Those that exist are kept.
+    pub fn allocate(&mut self, memory: &Memory) {
+        for (name, ty) in memory.buffers().skip(self.residents.len()) {
+            self.residents.push((self.buffer(name, padded(ty.bytes())), ty.clone()));
+        }
+    }
+
+    /// Compiles plans; they are numbered from the returned index on. Plans that are loaded together share their
+    /// buffers, since only one runs at a time. Errors: a shader that does not compile.
+    pub async fn load(&mut self, plans: Vec<Plan>) -> Result<usize> {
+        let mut sizes: Vec<usize> = vec![];
+        for plan in &plans {
+            let mut slots = plan.slots.clone();
+            slots.sort_unstable_by(|a, b| b.cmp(a));
+            sizes.resize(sizes.len().max(slots.len()), 0);
+            for (size, slot) in sizes.iter_mut().zip(slots) {
+                *size = slot.max(*size);
+            }
+        }
+        let pool: Vec<wgpu::Buffer> = sizes.iter().map(|&bytes| self.buffer("slot", bytes)).collect();
+        let launches = plans.iter().flat_map(|plan| &plan.passes);
+        self.pipelines.prepare(&self.device, launches).await?;
+        let first = self.programs.len();
+        for plan in plans {
+            let program = Program::new(&self.device, &self.queue, &self.pipelines, plan, &pool, &self.residents);
+            self.programs.push(program);
+        }
+        self.pools.push(pool);
+        self.check()?;
+        Ok(first)
+    }
+
+    /// Sets inputs by name and submits a program. Panics when there is no input of a name, or of another type.
+    pub fn run(&mut self, program: usize, feeds: &[(&str, &Tensor)]) {
+        let program = &self.programs[program];
+        program.feed(&self.queue, feeds);
+        self.submissions += program.submit(&self.device, &self.queue);
+    }
+
+    /// Like [`Gpu::run`], and waits: seconds of each pass, by timestamps where the adapter has them, in the order of
+    /// the plan.
+    pub async fn profile(&mut self, program: usize, feeds: &[(&str, &Tensor)]) -> Result<Vec<f64>> {
+        self.programs[program].feed(&self.queue, feeds);
+        let buffer = self.programs[program].submit_timed(&self.device, &self.queue)?;
+        let bytes = self.map(&buffer).await?;
+        let stamps: &[u64] = bytemuck::cast_slice(&bytes);
+        let period = self.queue.get_timestamp_period() as f64 * 1e-9;
+        Ok(stamps.chunks(2).map(|s| s[1].saturating_sub(s[0]) as f64 * period).collect())
+    }
+
+    /// An output of a program's last run. Errors: the device failed meanwhile.
+    pub async fn read(&self, program: usize, name: &str) -> Result<Tensor> {
+        let (buffer, offset, ty) = self.programs[program].output(name);
+        let bytes = self.download(buffer, offset, ty.bytes()).await?;
+        Ok(Tensor::from_bytes(ty, &bytes))
+    }
+
+    /// A range of a resident buffer, in elements. Errors: the device failed meanwhile.
+    pub async fn read_resident(&self, buffer: Resident, start: usize, length: usize) -> Result<Tensor> {
+        let (buffer, ty) = &self.residents[buffer.0];
+        let size = ty.dtype.size();
+        let bytes = self.download(buffer, start * size, length * size).await?;
+        Ok(Tensor::from_bytes(&Type { dims: vec![length], dtype: ty.dtype }, &bytes))
+    }
+
+    /// Overwrites elements of a resident buffer.
+    pub fn write_resident(&mut self, buffer: Resident, start: usize, tensor: &Tensor) {
+        let (buffer, ty) = &self.residents[buffer.0];
+        self.queue.write_buffer(buffer, (start * ty.dtype.size()) as u64, tensor.bytes());
+    }
+
+    /// Live objects of the device.
+    pub fn counters(&self) -> Counters {
+        let hal = self.device.get_internal_counters().hal;
+        Counters {
+            buffers: hal.buffers.read(),
+            bind_groups: hal.bind_groups.read(),
+            pipelines: hal.compute_pipelines.read(),
+        }
+    }
+
+    /// How many submissions programs have made so far.
+    pub fn submissions(&self) -> u64 {
+        self.submissions
+    }
+
+    /// The plan of a program.
+    pub fn plan(&self, program: usize) -> &Plan {
+        &self.programs[program].plan
+    }
+
+    /// What went wrong on the device since the last look, if anything.
+    pub fn check(&self) -> Result<()> {
+        match self.failure.lock().expect("no panic while noting a failure").take() {
+            Some(what) => Err(Error::Device(what.lines().map(str::trim).collect::<Vec<_>>().join(" "))),
+            None => Ok(()),
+        }
+    }
+
+    fn buffer(&self, label: &str, bytes: usize) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size: padded(bytes) as u64,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    async fn download(&self, from: &wgpu::Buffer, offset: usize, bytes: usize) -> Result<Vec<u8>> {
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("staging"),
+            size: bytes.next_multiple_of(4) as u64,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(from, offset as u64, &staging, 0, staging.size());
+        self.queue.submit([encoder.finish()]);
+        self.map(&staging).await
+    }
+
+    async fn map(&self, staging: &wgpu::Buffer) -> Result<Vec<u8>> {
+        let mapped = adapters::Signal::default();
+        let done = mapped.clone();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| done.set(result.map_err(|e| e.to_string())));
+        // A browser wakes the future by itself; elsewhere somebody has to wait for the queue.
+        #[cfg(not(target_arch = "wasm32"))]
+        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        let result = mapped.await;
+        self.check()?;
+        result.map_err(|e| Error::Device(format!("the device's memory could not be read: {e}")))?;
+        let view = staging.get_mapped_range(..);
+        let view = view.map_err(|e| Error::Device(format!("the device's memory could not be read: {e}")))?;
+        let bytes = view.to_vec();
+        drop(view);
+        staging.unmap();
+        Ok(bytes)
+    }
+}

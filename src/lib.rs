@@ -1,0 +1,22 @@
+//! seqloom trains sequence models in compute shaders.
+//!
+//! An operation is one room ([`ops`]); a model ([`models`]) adds operations to a [`graph`]; gradients ([`mod@grad`]) are
+//! more operations of the same graph; a planner ([`plan`]) turns the graph into a list of passes; two executors play
+//! it, one on the GPU ([`gpu`]), one on the CPU ([`cpu`]).
+
+pub mod case;
+pub mod cpu;
+pub mod error;
+pub mod gpu;
+pub mod grad;
+pub mod graph;
+pub mod op;
+pub mod ops;
+pub mod philox;
+pub mod plan;
+pub mod recipe;
+pub mod shader;
+pub mod step;
+pub mod tensor;
+pub mod text;
+pub mod verify;

@@ -1,0 +1,44 @@
+//! The operations, a room each: types, definition, kernel, derivative, cost and cases in one place.
+
+use crate::case::{Case, Draw};
+
+macro_rules! rooms {
+    ($($(#[$doc:meta])* $room:ident,)*) => {
+        $($(#[$doc])* pub mod $room;)*
+
+        /// The cases of every room, with inputs drawn from the seed: (room, case).
+        pub fn cases(seed: u64) -> Vec<(&'static str, Case)> {
+            let mut all = vec![];
+            $(all.extend($room::cases(&mut Draw::new(seed)).into_iter().map(|case| (stringify!($room), case)));)*
+            all
+        }
+    };
+}
+
+rooms! {
+    adam,
+    add,
+    argmax,
+    bias,
+    cache,
+    column_sum,
+    copy,
+    cross_entropy,
+    dropout,
+    embedding,
+    fill,
+    gelu,
+    grad_norm,
+    layer_norm,
+    matmul,
+    mul,
+    positions,
+    record,
+    relu,
+    scale,
+    sgd,
+    sigmoid,
+    softmax,
+    sum,
+    tanh,
+}

@@ -1,0 +1,63 @@
+//! y[r] = argmax over c of x[r, c]: one step of greedy decoding
+
+use crate::case::{Case, Draw, exact};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+
+/// The column of the largest element of each row, the lowest of equal ones. x (..., C) to u32 (...).
+#[derive(Debug)]
+pub struct Argmax;
+
+impl Op for Argmax {
+    fn name(&self) -> &'static str {
+        "argmax"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        Ok(vec![Type::u32(&x[0].dims[..x[0].dims.len() - 1])])
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        for (y, row) in y[0].as_u32_mut().iter_mut().zip(x[0].as_f32().chunks(x[0].ty().cols())) {
+            let mut best = 0;
+            for (c, value) in row.iter().enumerate() {
+                if *value > row[best] {
+                    best = c;
+                }
+            }
+            *y = best as u32;
+        }
+    }
+
+    fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
+        let run = [x[0].rows() as u32, x[0].cols() as u32, 0, 0];
+        Launch::rows(shader!("argmax"), x[0].rows(), run, adapter)
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
+        not_differentiable(self)
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(x[0].elements(), x, y)
+    }
+}
+
+impl Graph {
+    /// The column of the largest element of each row, the lowest of equal ones.
+    #[track_caller]
+    pub fn argmax(&mut self, x: Value) -> Value {
+        self.push(Argmax, &[x])[0]
+    }
+}
+
+/// Cases of the kernel, with equal maxima too.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    let case = |(rows, c): (usize, usize)| Case::new(format!("{rows}x{c}"), Argmax, vec![draw.tensor(&[rows, c])], exact());
+    let mut cases: Vec<Case> = [(1, 1), (3, 5), (70, 33), (2, 1000)].map(case).into();
+    let equal = Tensor::f32([3, 4], vec![1.0, 2.0, 2.0, 2.0, -5.0, -5.0, -5.0, -5.0, 0.0, -1e30, 1e30, 1e30]);
+    cases.push(Case::new("equal", Argmax, vec![equal], exact()));
+    cases
+}

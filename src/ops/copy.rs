@@ -1,0 +1,42 @@
+//! y = x: the planner's answer when a kernel would overwrite what is still needed
+
+use crate::case::{Case, Draw, exact};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+
+/// y = x.
+#[derive(Debug)]
+pub struct Copy;
+
+impl Op for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        alike(x)
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        y[0].write(0, x[0]);
+    }
+
+    fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        vec![launch_vec4(shader!("copy"), y[0])]
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        dy.into()
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(0, x, y)
+    }
+}
+
+/// Cases of the kernel.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    [1, 6, 1030].map(|n| Case::new(format!("{n}"), Copy, vec![draw.tensor(&[n])], exact()).wrt(&[0])).into()
+}

@@ -1,0 +1,172 @@
+//! loss = -sum over classes of q log softmax(x), q = (1 - eps) on the target + eps / V on every class (Szegedy et
+//! al. 2016; PyTorch's definition), with the gradient softmax(x) - q in the same pass
+
+use crate::case::{Bound, Case, Draw, TINY, U, gamma};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+
+/// What a target holds where there is nothing to predict: padding.
+pub const IGNORE: u32 = u32::MAX;
+
+/// Cross-entropy with label smoothing. Inputs: logits (N, V), targets (N) as u32 with [`IGNORE`], weight (1).
+/// Outputs: loss (N) and nll (N) (the loss without smoothing), both times weight, and the gradient of the loss (N, V),
+/// which takes over the logits' buffer: probabilities are never stored.
+#[derive(Debug)]
+pub struct CrossEntropy {
+    /// eps.
+    pub smoothing: f32,
+    /// Whether the gradient is computed; without it the third output means nothing.
+    pub gradient: bool,
+}
+
+/// The entropy of the smoothed target over V classes: what KL(q || p) lacks to the cross-entropy.
+pub fn target_entropy(smoothing: f64, classes: usize) -> f64 {
+    let v = classes as f64;
+    let (on, off) = (1.0 - smoothing + smoothing / v, smoothing / v);
+    let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+    term(on) + (v - 1.0) * term(off)
+}
+
+impl Op for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        if x[0].dims.len() != 2 || x[1].dims != x[0].dims[..1] || x[2].elements() != 1 {
+            return Err("logits are (N, V), targets (N), the weight (1)".into());
+        }
+        let rows = Type::f32([x[0].dims[0]]);
+        Ok(vec![rows.clone(), rows, x[0].clone()])
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        let classes = x[0].ty().cols();
+        let (eps, weight) = (self.smoothing as f64, x[2].as_f32()[0] as f64);
+        let [loss, nll, dx] = y else { unreachable!("three outputs") };
+        for (n, x) in x[0].as_f32().chunks(classes).enumerate().zip(x[1].as_u32()).map(|((n, x), &t)| (n, (x, t))) {
+            let (x, target) = x;
+            if target == IGNORE {
+                continue;
+            }
+            let target = target as usize;
+            let top = x.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
+            let exp: Vec<f64> = x.iter().map(|&x| (x as f64 - top).exp()).collect();
+            let sum: f64 = exp.iter().sum();
+            let log_p = |c: usize| x[c] as f64 - top - sum.ln();
+            let mean_log_p = (0..classes).map(log_p).sum::<f64>() / classes as f64;
+            loss.as_f32_mut()[n] = (weight * -((1.0 - eps) * log_p(target) + eps * mean_log_p)) as f32;
+            nll.as_f32_mut()[n] = (weight * -log_p(target)) as f32;
+            if self.gradient {
+                for c in 0..classes {
+                    let q = if c == target { 1.0 - eps } else { 0.0 } + eps / classes as f64;
+                    dx.as_f32_mut()[n * classes + c] = (weight * (exp[c] / sum - q)) as f32;
+                }
+            }
+        }
+    }
+
+    fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
+        let run = [x[0].dims[0] as u32, x[0].dims[1] as u32, 0, 0];
+        let set = |l: Launch| {
+            l.constant("SMOOTHING", self.smoothing.into()).constant("GRADIENT", f64::from(self.gradient))
+        };
+        Launch::rows(shader!("cross_entropy"), x[0].dims[0], run, adapter).into_iter().map(set).collect()
+    }
+
+    fn vjp(&self, g: &mut Graph, _: &[Value], y: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        assert!(self.gradient && dy[1].is_none(), "{self:?} is differentiable in its loss, and only with a gradient");
+        let dloss = dy[0].expect("a cotangent of the loss");
+        vec![Some(g.mul_rows(y[2], dloss)), None, None]
+    }
+
+    fn cost(&self, x: &[&Type], _: &[&Type]) -> Cost {
+        let n = x[0].elements();
+        Cost { flops: 8 * n as u64, bytes: 2 * x[0].bytes() as u64 }
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(0, 2)]
+    }
+}
+
+impl Graph {
+    /// Per-row (loss, nll) of logits (N, V) against targets (N), both times `weight` (1).
+    #[track_caller]
+    pub fn cross_entropy(
+        &mut self,
+        logits: Value,
+        targets: Value,
+        weight: Value,
+        smoothing: f32,
+        gradient: bool,
+    ) -> (Value, Value) {
+        let y = self.push(CrossEntropy { smoothing, gradient }, &[logits, targets, weight]);
+        (y[0], y[1])
+    }
+}
+
+/// exp is accurate to (3 + 2|x|) units in the last place and log to 2^-21 near one (WGSL specification); the sums
+/// add γ(V) of their terms.
+fn bound(smoothing: f64) -> Bound {
+    Box::new(move |x, y| {
+        let classes = x[0].ty().cols();
+        let weight = x[2].as_f32()[0].abs() as f64;
+        let mut bounds = vec![vec![], vec![], vec![]];
+        for (n, row) in x[0].as_f32().chunks(classes).enumerate() {
+            let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let reach: Vec<f64> = row.iter().map(|x| (top - x) as f64).collect();
+            // Terms far below the largest do not count: e^-40 of them is under the roundoff of the sum.
+            let near = reach.iter().copied().filter(|r| *r < 40.0).fold(0.0, f64::max);
+            let relative = gamma(classes) + U * (12.0 + 2.0 * (3.0 + 4.0 * near));
+            let mean = reach.iter().sum::<f64>() / classes as f64;
+            let target = x[1].as_u32()[n];
+            let x_t = if target == IGNORE { 0.0 } else { reach[target as usize] };
+            let lse = relative + 2f64.powi(-21) + 4.0 * U * (classes as f64).ln();
+            bounds[0].push(weight * (lse + 8.0 * U * x_t + smoothing * (gamma(classes) + 4.0 * U) * mean) + TINY);
+            bounds[1].push(weight * (lse + 8.0 * U * x_t) + TINY);
+            for c in 0..classes {
+                let p_and_q = y[2].as_f32()[n * classes + c].abs() as f64 + 2.0 * weight;
+                bounds[2].push((relative + 8.0 * U * (1.0 + reach[c].min(90.0))) * p_and_q + TINY);
+            }
+        }
+        bounds
+    })
+}
+
+/// Cases of the kernel.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    let mut cases = vec![];
+    for (n, classes, smoothing, size) in
+        [(1, 1, 0.0, 1.0), (5, 7, 0.1, 1.0), (70, 33, 0.1, 3.0), (3, 300, 0.0, 1.0), (4, 9, 0.2, 1000.0)]
+    {
+        let logits = draw.tensor(&[n, classes]).as_f32().iter().map(|x| x * size).collect();
+        let logits = Tensor::f32([n, classes], logits);
+        let mut targets = draw.ids(&[n], classes);
+        if n > 2 {
+            targets.as_u32_mut()[1] = IGNORE;
+        }
+        let op = CrossEntropy { smoothing, gradient: true };
+        let inputs = vec![logits, targets, Tensor::f32([1], vec![0.25])];
+        let mut case = Case::new(format!("{n}x{classes} eps {smoothing} size {size}"), op, inputs, bound(smoothing.into()));
+        if size < 10.0 && classes > 1 {
+            case = case.wrt(&[0]);
+        }
+        cases.push(case);
+    }
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entropy_of_the_target() {
+        assert_eq!(target_entropy(0.0, 10), 0.0);
+        let h = target_entropy(0.1, 37);
+        assert!((h - 0.6677703254917352).abs() <= 1e-12, "{h}");
+    }
+}

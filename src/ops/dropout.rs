@@ -1,0 +1,135 @@
+//! y = x keep / (1 - p) (Srivastava et al. 2014), the mask from a counter-based generator
+
+use crate::case::{Case, Draw, ulps};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+use crate::philox::{philox, site};
+
+/// Dropout of x (B, T, C) or (T, C): every element is kept with probability 1 - p. The mask is a function of
+/// (seed, site, micro-batch, batch, row, column) alone: the same forward, backward and on every adapter, whatever
+/// the padding. Inputs: x, the step state.
+#[derive(Debug)]
+pub struct Dropout {
+    /// Probability of a zero, in [0, 1).
+    pub p: f32,
+    /// Hash of the name of the place in the model.
+    pub site: u32,
+}
+
+impl Dropout {
+    /// A random word below this one drops its element.
+    fn threshold(&self) -> u32 {
+        (self.p as f64 * 4294967296.0) as u32
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (1.0 - self.p)
+    }
+}
+
+/// (batches, rows of a batch, columns)
+fn extents(x: &Type) -> (usize, usize, usize) {
+    let rows = if x.dims.len() < 2 { 1 } else { x.dims[x.dims.len() - 2] };
+    (x.rows() / rows, rows, x.cols())
+}
+
+impl Op for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        match *x[1] == crate::step::step_type() {
+            true => Ok(vec![x[0].clone()]),
+            false => Err("the second input is the step state".into()),
+        }
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        let (batches, rows, columns) = extents(x[0].ty());
+        let step = x[1].as_u32();
+        let (x, y) = (x[0].as_f32(), y[0].as_f32_mut());
+        for b in 0..batches {
+            for r in 0..rows {
+                let base = (b * rows + r) * columns;
+                for quad in 0..columns.div_ceil(4) {
+                    let words = philox([quad as u32, r as u32, b as u32, step[1]], [step[0], self.site]);
+                    for (k, word) in words.iter().enumerate().take(columns - 4 * quad) {
+                        let at = base + 4 * quad + k;
+                        y[at] = if *word >= self.threshold() { x[at] * self.scale() } else { 0.0 };
+                    }
+                }
+            }
+        }
+    }
+
+    fn launches(&self, x: &[&Type], _: &[&Type], _: &Adapter) -> Vec<Launch> {
+        let (batches, rows, columns) = extents(x[0]);
+        let quads = batches * rows * columns.div_ceil(4);
+        let launch = Launch::elements(shader!("dropout"), quads, [quads as u32, rows as u32, columns as u32, self.site]);
+        vec![launch.constant("THRESHOLD", self.threshold().into()).constant("SCALE", self.scale().into())]
+    }
+
+    fn vjp(&self, g: &mut Graph, x: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        let dy = dy[0].expect("the only output");
+        vec![Some(g.push(Dropout { p: self.p, site: self.site }, &[dy, x[1]])[0]), None]
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        // Ten rounds of two 32×32-bit products for four elements.
+        Cost::new(20 * y[0].elements(), &x[..1], y)
+    }
+}
+
+impl Graph {
+    /// Dropout at the place of the current scope and `name`; with p = 0 there is no node.
+    #[track_caller]
+    pub fn dropout(&mut self, x: Value, p: f32, step: Value, name: &str) -> Value {
+        if p == 0.0 {
+            return x;
+        }
+        let site = site(&format!("{}.{name}", self.scope()));
+        self.push(Dropout { p, site }, &[x, step])[0]
+    }
+}
+
+/// Cases of the kernel.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    let mut cases = vec![];
+    for (dims, p) in [(vec![1], 0.5), (vec![3, 5], 0.1), (vec![2, 3, 130], 0.9), (vec![2, 2, 3, 6], 0.3)] {
+        let mut step = Tensor::zeros(&crate::step::step_type());
+        step.as_u32_mut()[..2].copy_from_slice(&[7, draw.below(1000) as u32]);
+        let x = draw.tensor(&dims);
+        cases.push(Case::new(format!("{dims:?} p {p}"), Dropout { p, site: 99 }, vec![x, step], ulps(1.0)).wrt(&[0]));
+    }
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row keeps its mask when the batch is padded to another length.
+    #[test]
+    fn the_mask_does_not_depend_on_padding() {
+        let mask = |rows: usize| {
+            let x = Tensor::f32([2, rows, 6], vec![1.0; 12 * rows]);
+            let mut y = [Tensor::zeros(x.ty())];
+            Dropout { p: 0.5, site: 3 }.cpu(&[&x, &Tensor::zeros(&crate::step::step_type())], &mut y);
+            let y = y[0].as_f32().to_vec();
+            [y[..12].to_vec(), y[rows * 6..rows * 6 + 12].to_vec()]
+        };
+        assert_eq!(mask(2), mask(5));
+    }
+
+    #[test]
+    fn one_in_four_is_dropped() {
+        let x = Tensor::f32([100, 1000], vec![1.0; 100_000]);
+        let mut y = [Tensor::zeros(x.ty())];
+        Dropout { p: 0.25, site: 3 }.cpu(&[&x, &Tensor::zeros(&crate::step::step_type())], &mut y);
+        let dropped = y[0].as_f32().iter().filter(|y| **y == 0.0).count();
+        assert!((24_000..26_000).contains(&dropped), "{dropped} of 100,000");
+    }
+}

@@ -1,0 +1,144 @@
+//! y[n, c] = s table[ids[n], c], and its gradient without atomics
+
+use crate::case::{Case, Draw, gamma, per_element, ulps};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+
+/// Rows of a table by token id, times a constant. Inputs: ids (...), table (V, C); output (..., C).
+#[derive(Debug)]
+pub struct Embedding {
+    /// The constant: sqrt(d_model) in the Transformer.
+    pub scale: f32,
+    /// The ids' positions sorted by token, as [`EmbeddingVjp`] reads them.
+    pub by_token: Value,
+}
+
+impl Op for Embedding {
+    fn name(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        if x[1].dims.len() != 2 {
+            return Err("the table has two dimensions".into());
+        }
+        let mut dims = x[0].dims.clone();
+        dims.push(x[1].cols());
+        Ok(vec![Type::f32(dims)])
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        let c = x[1].ty().cols();
+        for (n, &id) in x[0].as_u32().iter().enumerate() {
+            for j in 0..c {
+                y[0].as_f32_mut()[n * c + j] = self.scale * x[1].as_f32()[id as usize * c + j];
+            }
+        }
+    }
+
+    fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        let run = [y[0].elements() as u32, y[0].cols() as u32, 0, 0];
+        vec![Launch::elements(shader!("embedding"), y[0].elements(), run).constant("SCALE", self.scale.into())]
+    }
+
+    fn vjp(&self, g: &mut Graph, x: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        let vocabulary = g.ty(x[1]).dims[0];
+        let op = EmbeddingVjp { scale: self.scale, vocabulary };
+        vec![None, Some(g.push(op, &[dy[0].expect("the only output"), self.by_token])[0])]
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost { flops: y[0].elements() as u64, bytes: (x[0].bytes() + 2 * y[0].bytes()) as u64 }
+    }
+}
+
+/// dtable[v, c] = s · sum of dy[n, c] over the positions n that hold token v. Inputs: dy (..., C), by_token: V + 1
+/// offsets, then the positions sorted by token.
+#[derive(Debug)]
+pub struct EmbeddingVjp {
+    /// The constant of the forward pass.
+    pub scale: f32,
+    /// V, the rows of the table.
+    pub vocabulary: usize,
+}
+
+impl Op for EmbeddingVjp {
+    fn name(&self) -> &'static str {
+        "embedding_vjp"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        match x[1].elements() == self.vocabulary + 1 + x[0].rows() {
+            true => Ok(vec![Type::f32([self.vocabulary, x[0].cols()])]),
+            false => Err("by_token holds V + 1 offsets and a position per row".into()),
+        }
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        let c = x[0].ty().cols();
+        let (starts, positions) = x[1].as_u32().split_at(self.vocabulary + 1);
+        for v in 0..self.vocabulary {
+            for j in 0..c {
+                let at = starts[v] as usize..starts[v + 1] as usize;
+                let sum: f64 = positions[at].iter().map(|&n| x[0].as_f32()[n as usize * c + j] as f64).sum();
+                y[0].as_f32_mut()[v * c + j] = (self.scale as f64 * sum) as f32;
+            }
+        }
+    }
+
+    fn launches(&self, x: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        let run = [self.vocabulary as u32, x[0].cols() as u32, 0, 0];
+        vec![Launch::elements(shader!("embedding_vjp"), y[0].elements(), run).constant("SCALE", self.scale.into())]
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
+        not_differentiable(self)
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(x[0].elements(), x, y)
+    }
+}
+
+impl Graph {
+    /// Rows of `table` (V, C) by `ids`, times `scale`. `by_token` is the input that the gradient needs: see
+    /// [`EmbeddingVjp`].
+    #[track_caller]
+    pub fn embedding(&mut self, ids: Value, table: Value, by_token: Value, scale: f32) -> Value {
+        self.push(Embedding { scale, by_token }, &[ids, table])[0]
+    }
+}
+
+/// Positions 0 .. n sorted by the token that they hold, after V + 1 offsets: what the gradient walks.
+fn by_token(ids: &[u32], vocabulary: usize) -> Tensor {
+    let offset = |v: usize| ids.iter().filter(|&&id| (id as usize) < v).count() as u32;
+    let mut words: Vec<u32> = (0..=vocabulary).map(offset).collect();
+    let mut positions: Vec<u32> = (0..ids.len() as u32).collect();
+    positions.sort_by_key(|&n| ids[n as usize]);
+    words.extend(positions);
+    Tensor::u32([words.len()], words)
+}
+
+/// Cases of both kernels. The gradient check of the pair is `embedding_gradient` in `tests/gradients.rs`: the
+/// sorted positions are a second input that must belong to the ids.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    let mut cases = vec![];
+    for (n, vocabulary, c) in [(1, 1, 1), (7, 5, 3), (40, 11, 130)] {
+        let ids = draw.ids(&[n], vocabulary);
+        let order = by_token(ids.as_u32(), vocabulary);
+        let bound = per_element(move |i, x: &[Tensor], _| {
+            let (starts, positions) = x[1].as_u32().split_at(vocabulary + 1);
+            let at = starts[i / c] as usize..starts[i / c + 1] as usize;
+            let sum: f64 = positions[at].iter().map(|&n| x[0].as_f32()[n as usize * c + i % c].abs() as f64).sum();
+            gamma(n + 1) * 3.0 * sum
+        });
+        let name = format!("{n} of {vocabulary}x{c}");
+        let table = draw.tensor(&[vocabulary, c]);
+        cases.push(Case::new(&name, Embedding { scale: 3.0, by_token: Value(usize::MAX) }, vec![ids, table], ulps(1.0)));
+        let dy = draw.tensor(&[n, c]);
+        cases.push(Case::new(&name, EmbeddingVjp { scale: 3.0, vocabulary }, vec![dy, order], bound));
+    }
+    cases
+}

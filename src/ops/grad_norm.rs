@@ -1,0 +1,142 @@
+//! norm = sqrt(sum of g^2) over all gradients, the factor that clips it (Pascanu, Mikolov and Bengio 2013), and
+//! whether it is finite
+
+use crate::case::{Case, Draw, exact, gamma, per_element};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+use crate::step;
+
+/// Partial sums that one flat buffer contributes.
+pub const PARTIALS: usize = 1024;
+
+/// Writes the partial sums of squares of one flat buffer. Inputs: x (n), partial (P); the output takes `partial` over
+/// and has its elements `PARTIALS * part ..` replaced.
+#[derive(Debug)]
+pub struct SumSquares {
+    /// Which buffer this is, counted from 0.
+    pub part: usize,
+}
+
+impl Op for SumSquares {
+    fn name(&self) -> &'static str {
+        "sum_squares"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        match x[1].elements() >= PARTIALS * (self.part + 1) {
+            true => Ok(vec![x[1].clone()]),
+            false => Err("too few partial sums".into()),
+        }
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        y[0].write(0, x[1]);
+        let mut sums = [0.0f64; PARTIALS];
+        for (i, &x) in x[0].as_f32().iter().enumerate() {
+            sums[i % PARTIALS] += x as f64 * x as f64;
+        }
+        for (y, s) in y[0].as_f32_mut()[PARTIALS * self.part..].iter_mut().zip(sums) {
+            *y = s as f32;
+        }
+    }
+
+    fn launches(&self, x: &[&Type], _: &[&Type], _: &Adapter) -> Vec<Launch> {
+        let run = [x[0].elements() as u32, (PARTIALS * self.part) as u32, 0, 0];
+        vec![Launch::elements(shader!("sum_squares"), PARTIALS, run)]
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
+        not_differentiable(self)
+    }
+
+    fn cost(&self, x: &[&Type], _: &[&Type]) -> Cost {
+        Cost { flops: 2 * x[0].elements() as u64, bytes: x[0].bytes() as u64 }
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(1, 0)]
+    }
+}
+
+/// From the partial sums the norm, the clipping factor min(1, max / (norm + 1e-6)) (PyTorch's) and the go flag, into
+/// the step state. Inputs: partial (P), step; the output takes `step` over.
+#[derive(Debug)]
+pub struct Clip {
+    /// Largest norm; 0 does not clip.
+    pub max_norm: f32,
+}
+
+impl Op for Clip {
+    fn name(&self) -> &'static str {
+        "clip"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        match *x[1] == step::step_type() {
+            true => Ok(vec![step::step_type()]),
+            false => Err("the second input is the step state".into()),
+        }
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        y[0].write(0, x[1]);
+        let norm = x[0].as_f32().iter().map(|&x| x as f64).sum::<f64>().sqrt() as f32;
+        let factor = if self.max_norm > 0.0 { (self.max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        let step = y[0].as_u32_mut();
+        step[step::NORM] = norm.to_bits();
+        step[step::FACTOR] = factor.to_bits();
+        step[step::GO] = u32::from(norm.is_finite());
+    }
+
+    fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
+        let launch = |lanes: u32| {
+            Launch::groups(shader!("clip"), 1, [x[0].elements() as u32, 0, 0, 0])
+                .constant("MAX_NORM", self.max_norm.into())
+                .constant("LANES", lanes.into())
+                .variant(format!("{lanes} lanes"))
+        };
+        if adapter.software { vec![launch(1), launch(64)] } else { vec![launch(64), launch(1)] }
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
+        not_differentiable(self)
+    }
+
+    fn cost(&self, x: &[&Type], _: &[&Type]) -> Cost {
+        Cost { flops: x[0].elements() as u64, bytes: x[0].bytes() as u64 }
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        &[(1, 0)]
+    }
+}
+
+impl Graph {
+    /// The step state with norm, clipping factor and go flag of these flat gradients. `partial` is a resident value
+    /// of [`PARTIALS`] elements per buffer.
+    #[track_caller]
+    pub fn clip(&mut self, gradients: &[Value], partial: Value, step: Value, max_norm: f32) -> Value {
+        let mut sums = partial;
+        for (part, &g) in gradients.iter().enumerate() {
+            sums = self.push(SumSquares { part }, &[g, sums])[0];
+        }
+        self.push(Clip { max_norm }, &[sums, step])[0]
+    }
+}
+
+/// Cases of both kernels.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    let mut cases = vec![];
+    for (n, part) in [(1, 0), (1023, 1), (5000, 0)] {
+        let inputs = vec![draw.tensor(&[n]), draw.tensor(&[2 * PARTIALS])];
+        let bound = per_element(move |_, _, y| gamma(n.div_ceil(PARTIALS) + 1) * y.abs());
+        cases.push(Case::new(format!("{n} to part {part}"), SumSquares { part }, inputs, bound));
+    }
+    for (sums, max_norm) in [(vec![0.0; 64], 1.0), (vec![4.0], 0.0), (vec![f32::INFINITY, 1.0], 1.0)] {
+        let inputs = vec![Tensor::f32([sums.len()], sums), Tensor::zeros(&step::step_type())];
+        cases.push(Case::new(format!("{:?}... max {max_norm}", inputs[0].as_f32()[0]), Clip { max_norm }, inputs, exact()));
+    }
+    cases
+}

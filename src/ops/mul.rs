@@ -1,0 +1,105 @@
+//! y = a b, and its form with one factor per row
+
+use crate::case::{Case, Draw, ulps};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+
+/// y = a b, element by element.
+#[derive(Debug)]
+pub struct Mul;
+
+impl Op for Mul {
+    fn name(&self) -> &'static str {
+        "mul"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        alike(x)
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        zip(x[0], x[1], &mut y[0], |a, b| a * b);
+    }
+
+    fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        vec![launch_vec4(shader!("mul"), y[0])]
+    }
+
+    fn vjp(&self, g: &mut Graph, x: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        let dy = dy[0].expect("the only output");
+        vec![Some(g.mul(dy, x[1])), Some(g.mul(dy, x[0]))]
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(y[0].elements(), x, y)
+    }
+}
+
+/// y[r, c] = x[r, c] s[r]: a factor per row.
+#[derive(Debug)]
+pub struct MulRows;
+
+impl Op for MulRows {
+    fn name(&self) -> &'static str {
+        "mul_rows"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        match x[0].rows() == x[1].elements() {
+            true => Ok(vec![x[0].clone()]),
+            false => Err("one factor per row".into()),
+        }
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        let c = x[0].ty().cols();
+        for (i, y) in y[0].as_f32_mut().iter_mut().enumerate() {
+            *y = x[0].as_f32()[i] * x[1].as_f32()[i / c];
+        }
+    }
+
+    fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        let run = [y[0].elements() as u32, y[0].cols() as u32, 0, 0];
+        vec![Launch::elements(shader!("mul_rows"), y[0].elements(), run)]
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
+        not_differentiable(self)
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(y[0].elements(), x, y)
+    }
+}
+
+impl Graph {
+    /// y = a b, element by element; a factor that is known to be one leaves no trace.
+    #[track_caller]
+    pub fn mul(&mut self, a: Value, b: Value) -> Value {
+        match (self.is_ones(a), self.is_ones(b)) {
+            (true, _) => b,
+            (_, true) => a,
+            _ => self.push(Mul, &[a, b])[0],
+        }
+    }
+
+    /// y[r, c] = x[r, c] s[r]; factors that are known to be ones leave no trace.
+    #[track_caller]
+    pub fn mul_rows(&mut self, x: Value, s: Value) -> Value {
+        if self.is_ones(s) { x } else { self.push(MulRows, &[x, s])[0] }
+    }
+}
+
+/// Cases of both kernels.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    let mut cases = vec![];
+    for dims in [[1, 1], [3, 5], [2, 171]] {
+        let x = vec![draw.tensor(&dims), draw.tensor(&dims)];
+        cases.push(Case::new(format!("{dims:?}"), Mul, x, ulps(1.0)).wrt(&[0, 1]));
+        let x = vec![draw.tensor(&dims), draw.tensor(&dims[..1])];
+        cases.push(Case::new(format!("rows {dims:?}"), MulRows, x, ulps(1.0)));
+    }
+    cases
+}

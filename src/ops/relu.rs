@@ -1,0 +1,97 @@
+//! y = max(x, 0)
+
+use crate::case::{Case, Draw, exact};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+
+/// y = max(x, 0), element by element.
+#[derive(Debug)]
+pub struct Relu;
+
+impl Op for Relu {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        alike(x)
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        map(x[0], &mut y[0], relu);
+    }
+
+    fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        vec![launch_vec4(shader!("relu"), y[0])]
+    }
+
+    fn vjp(&self, g: &mut Graph, _: &[Value], y: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        let dy = dy[0].expect("the only output");
+        vec![Some(g.push(ReluVjp, &[y[0], dy])[0])]
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(1 * y[0].elements(), x, y)
+    }
+}
+
+/// dx = dy where y > 0, else 0.
+#[derive(Debug)]
+pub struct ReluVjp;
+
+impl Op for ReluVjp {
+    fn name(&self) -> &'static str {
+        "relu_vjp"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        alike(x)
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        zip(x[0], x[1], &mut y[0], |y, dy| if y > 0.0 { dy } else { 0.0 });
+    }
+
+    fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        vec![launch_vec4(shader!("relu_vjp"), y[0])]
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
+        not_differentiable(self)
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(1 * y[0].elements(), x, y)
+    }
+}
+
+/// The definition.
+pub fn relu(x: f64) -> f64 {
+    x.max(0.0)
+}
+
+impl Graph {
+    /// y = max(x, 0), element by element.
+    #[track_caller]
+    pub fn relu(&mut self, x: Value) -> Value {
+        self.push(Relu, &[x])[0]
+    }
+}
+
+/// Cases of both kernels.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    let mut cases = vec![];
+    for n in [1, 7, 256, 1030] {
+        let x = draw.tensor(&[n]);
+        let mut y = x.clone();
+        map(&x, &mut y, relu);
+        let dy = draw.tensor(&[n]);
+        cases.push(Case::new(format!("{n}"), Relu, vec![x], exact()).wrt(&[0]));
+        cases.push(Case::new(format!("{n}"), ReluVjp, vec![y, dy], exact()));
+    }
+    let extreme = Tensor::f32([8], vec![0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 1e30, -1e30]);
+    cases.push(Case::new("extreme", Relu, vec![extreme], exact()));
+    cases
+}

@@ -1,0 +1,62 @@
+//! y = sum of x
+
+use crate::case::{Case, Draw, gamma, per_element};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+
+/// The sum of all elements, as one element.
+#[derive(Debug)]
+pub struct Sum;
+
+impl Op for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+
+    fn types(&self, _: &[&Type]) -> Result<Vec<Type>, String> {
+        Ok(vec![Type::f32([1])])
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        y[0].as_f32_mut()[0] = x[0].as_f32().iter().map(|&x| x as f64).sum::<f64>() as f32;
+    }
+
+    fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
+        let launch = |lanes: u32| {
+            Launch::groups(shader!("sum"), 1, [x[0].elements() as u32, 0, 0, 0])
+                .constant("LANES", lanes.into())
+                .variant(format!("{lanes} lanes"))
+        };
+        if adapter.software { vec![launch(1), launch(64)] } else { vec![launch(64), launch(1)] }
+    }
+
+    fn vjp(&self, g: &mut Graph, x: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        let dims = g.ty(x[0]).dims.clone();
+        vec![Some(g.expand(dy[0].expect("the only output"), &dims))]
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(x[0].elements(), x, y)
+    }
+}
+
+impl Graph {
+    /// The sum of all elements, as one element.
+    #[track_caller]
+    pub fn sum(&mut self, x: Value) -> Value {
+        self.push(Sum, &[x])[0]
+    }
+}
+
+/// Cases of the kernel.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    let case = |n: usize| {
+        let bound = per_element(move |_, x: &[Tensor], _| {
+            gamma(n) * x[0].as_f32().iter().map(|x| x.abs() as f64).sum::<f64>()
+        });
+        Case::new(format!("{n}"), Sum, vec![draw.tensor(&[n])], bound).wrt(&[0])
+    };
+    [1, 63, 65, 1030].map(case).into()
+}

@@ -1,0 +1,97 @@
+//! y = tanh(x)
+
+use crate::case::{Case, Draw, U, per_element};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+
+/// y = tanh(x), element by element.
+#[derive(Debug)]
+pub struct Tanh;
+
+impl Op for Tanh {
+    fn name(&self) -> &'static str {
+        "tanh"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        alike(x)
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        map(x[0], &mut y[0], tanh);
+    }
+
+    fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        vec![launch_vec4(shader!("tanh"), y[0])]
+    }
+
+    fn vjp(&self, g: &mut Graph, _: &[Value], y: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        let dy = dy[0].expect("the only output");
+        vec![Some(g.push(TanhVjp, &[y[0], dy])[0])]
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(8 * y[0].elements(), x, y)
+    }
+}
+
+/// dx = dy (1 - y^2).
+#[derive(Debug)]
+pub struct TanhVjp;
+
+impl Op for TanhVjp {
+    fn name(&self) -> &'static str {
+        "tanh_vjp"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        alike(x)
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        zip(x[0], x[1], &mut y[0], |y, dy| dy * (1.0 - y * y));
+    }
+
+    fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        vec![launch_vec4(shader!("tanh_vjp"), y[0])]
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
+        not_differentiable(self)
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(8 * y[0].elements(), x, y)
+    }
+}
+
+/// The definition.
+pub fn tanh(x: f64) -> f64 {
+    x.tanh()
+}
+
+impl Graph {
+    /// y = tanh(x), element by element.
+    #[track_caller]
+    pub fn tanh(&mut self, x: Value) -> Value {
+        self.push(Tanh, &[x])[0]
+    }
+}
+
+/// Cases of both kernels.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    let mut cases = vec![];
+    for n in [1, 7, 256, 1030] {
+        let x = draw.tensor(&[n]);
+        let mut y = x.clone();
+        map(&x, &mut y, tanh);
+        let dy = draw.tensor(&[n]);
+        cases.push(Case::new(format!("{n}"), Tanh, vec![x], per_element(|i, x, _| U * (16.0 + 8.0 * x[0].as_f32()[i].abs().min(9.5) as f64))).wrt(&[0]));
+        cases.push(Case::new(format!("{n}"), TanhVjp, vec![y, dy], per_element(|i, x, _| 4.0 * U * x[1].as_f32()[i].abs() as f64)));
+    }
+    let extreme = Tensor::f32([8], vec![0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 1e30, -1e30]);
+    cases.push(Case::new("extreme", Tanh, vec![extreme], per_element(|i, x, _| U * (16.0 + 8.0 * x[0].as_f32()[i].abs().min(9.5) as f64))));
+    cases
+}

@@ -1,0 +1,399 @@
+//! The planner: a graph becomes a list of passes over few buffers. Pure data; no device is needed.
+
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Resident, Source, Value};
+use crate::op::{Adapter, Cost, Launch, Op};
+use crate::ops::copy::Copy;
+use crate::tensor::Type;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+
+/// What a plan may assume of a device.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Which launches suit it.
+    pub adapter: Adapter,
+    /// Largest binding in bytes; WebGPU guarantees 128 MiB.
+    pub binding: u64,
+    /// Floating-point operations after which a submission ends, so that no watchdog sees a long one.
+    pub submission_flops: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { adapter: Adapter { software: false }, binding: 128 << 20, submission_flops: 100_000_000_000 }
+    }
+}
+
+/// Where a value lives while the plan runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A buffer of the plan's own, reused when its value is dead.
+    Slot(usize),
+    /// A buffer that the host fills, in order of [`Plan::inputs`].
+    Input(usize),
+    /// A range of a resident buffer; offset in bytes.
+    Resident(Resident, usize),
+}
+
+/// One bound buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Which one.
+    pub place: Place,
+    /// How many bytes, a multiple of 16.
+    pub bytes: usize,
+    /// Whether the kernel may write it.
+    pub writable: bool,
+}
+
+/// One dispatch.
+#[derive(Clone, Debug)]
+pub struct Pass {
+    /// Node of the graph; none for a copy that the planner added.
+    pub node: Option<usize>,
+    /// The operation's name.
+    pub op: &'static str,
+    /// The part of the model that it belongs to.
+    pub scope: String,
+    /// Shader, constants, grid.
+    pub launch: Launch,
+    /// In the order of the shader's bindings.
+    pub bindings: Vec<Binding>,
+    /// Arithmetic and traffic.
+    pub cost: Cost,
+}
+
+/// A graph with everything decided.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The graph.
+    pub graph: Graph,
+    /// Live nodes in the order in which they run.
+    pub order: Vec<usize>,
+    /// Dispatches in order.
+    pub passes: Vec<Pass>,
+    /// Bytes of each buffer of the plan's own.
+    pub slots: Vec<usize>,
+    /// The inputs that live nodes read.
+    pub inputs: Vec<Value>,
+    /// What the host can read after a run: name, place, type.
+    pub outputs: Vec<(String, Place, Type)>,
+    /// Ranges of passes that are submitted together.
+    pub submissions: Vec<Range<usize>>,
+    /// For each node of `order` the values that nobody needs after it.
+    pub dead: Vec<Vec<Value>>,
+}
+
+/// Buffers are padded so that kernels may read and write whole vec4s.
+pub fn padded(bytes: usize) -> usize {
+    bytes.max(1).next_multiple_of(16)
+}
+
+impl Plan {
+    /// Plans a graph: drops what nothing needs, assigns buffers by lifetime, chooses launches.
+    ///
+    /// Errors: a value larger than a binding can be.
+    pub fn new(graph: Graph, limits: &Limits) -> Result<Plan> {
+        let order = live_nodes(&graph);
+        let last_use = last_uses(&graph, &order);
+        let targets = targets(&graph, &order, &last_use);
+        let mut planner = Planner {
+            plan: Plan {
+                order: order.clone(),
+                passes: vec![],
+                slots: vec![],
+                inputs: vec![],
+                outputs: vec![],
+                submissions: vec![],
+                dead: vec![],
+                graph,
+            },
+            limits,
+            place: HashMap::new(),
+            free: vec![],
+        };
+        for (position, &node) in order.iter().enumerate() {
+            planner.node(position, node, &last_use, &targets)?;
+        }
+        planner.finish(&targets)
+    }
+
+    /// Bytes of all buffers of the plan's own.
+    pub fn slot_bytes(&self) -> usize {
+        self.slots.iter().sum()
+    }
+
+    /// Sum of the costs of all passes.
+    pub fn cost(&self) -> Cost {
+        let add = |a: Cost, p: &Pass| Cost { flops: a.flops + p.cost.flops, bytes: a.bytes + p.cost.bytes };
+        self.passes.iter().fold(Cost::default(), add)
+    }
+}
+
+fn live_nodes(g: &Graph) -> Vec<usize> {
+    let mut wanted = vec![false; g.nodes().len()];
+    let roots = g.outputs().iter().map(|(_, v)| *v).chain(g.stores().iter().map(|(v, _)| *v));
+    let mut stack: Vec<Value> = roots.collect();
+    while let Some(v) = stack.pop() {
+        if let Source::Node { node, .. } = *g.source(g.base(v))
+            && !wanted[node]
+        {
+            wanted[node] = true;
+            stack.extend(&g.nodes()[node].inputs);
+        }
+    }
+    (0..wanted.len()).filter(|&n| wanted[n]).collect()
+}
+
+/// Position in `order` of the last node that reads a value, by base; values that outlive the run have none.
+fn last_uses(g: &Graph, order: &[usize]) -> HashMap<Value, usize> {
+    let mut last = HashMap::new();
+    for (position, &node) in order.iter().enumerate() {
+        let node = &g.nodes()[node];
+        for &v in node.outputs.iter().chain(&node.inputs) {
+            last.insert(g.base(v), position);
+        }
+    }
+    for v in g.outputs().iter().map(|(_, v)| v).chain(g.stores().iter().map(|(v, _)| v)) {
+        last.insert(g.base(*v), usize::MAX);
+    }
+    last
+}
+
+/// Values that are computed straight into a resident range: those that are stored, and those that they take over.
+fn targets(g: &Graph, order: &[usize], last_use: &HashMap<Value, usize>) -> HashMap<Value, Place> {
+    let place = |leaf: Value| match *g.source(leaf) {
+        Source::Resident(buffer, offset) => Place::Resident(buffer, offset * g.ty(leaf).dtype.size()),
+        _ => unreachable!("a store goes to a resident range"),
+    };
+    let mut targets = HashMap::new();
+    for &(value, leaf) in g.stores() {
+        let base = g.base(value);
+        if matches!(g.source(base), Source::Node { .. }) {
+            targets.entry(base).or_insert(place(leaf));
+        }
+    }
+    for (position, &node) in order.iter().enumerate().rev() {
+        let node = &g.nodes()[node];
+        for &(input, output) in node.op.in_place() {
+            let (x, y) = (g.base(node.inputs[input]), node.outputs[output]);
+            let dies_here = last_use[&x] == position;
+            if let (Some(&place), true, Source::Node { .. }) = (targets.get(&y), dies_here, g.source(x)) {
+                targets.entry(x).or_insert(place);
+            }
+        }
+    }
+    targets
+}
+
+struct Planner<'a> {
+    plan: Plan,
+    limits: &'a Limits,
+    place: HashMap<Value, Place>,
+    free: Vec<usize>,
+}
+
+impl Planner<'_> {
+    fn node(
+        &mut self,
+        position: usize,
+        node: usize,
+        last_use: &HashMap<Value, usize>,
+        targets: &HashMap<Value, Place>,
+    ) -> Result<()> {
+        let n = self.plan.graph.nodes()[node].clone();
+        let mut taken = vec![false; n.inputs.len()];
+        for (output, &y) in n.outputs.iter().enumerate() {
+            let from = n.op.in_place().iter().find(|pair| pair.1 == output).map(|pair| pair.0);
+            let place = match from {
+                Some(input) => {
+                    taken[input] = true;
+                    self.take_over(n.inputs[input], y, position, last_use, targets)
+                }
+                None => targets.get(&y).copied().unwrap_or_else(|| self.slot(y)),
+            };
+            self.place.insert(y, place);
+        }
+        let g = &self.plan.graph;
+        let x: Vec<&Type> = n.inputs.iter().map(|&v| g.ty(v)).collect();
+        let y: Vec<&Type> = n.outputs.iter().map(|&v| g.ty(v)).collect();
+        let launch = n.op.launches(&x, &y, &self.limits.adapter).swap_remove(0);
+        let cost = n.op.cost(&x, &y);
+        let reads = n.inputs.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(v, _)| (*v, false));
+        let bindings = reads.chain(n.outputs.iter().map(|v| (*v, true))).collect::<Vec<_>>();
+        let bindings = bindings.into_iter().map(|(v, writable)| self.binding(v, writable)).collect::<Result<_>>()?;
+        self.push(Pass { node: Some(node), op: n.op.name(), scope: n.scope.clone(), launch, bindings, cost });
+
+        let g = &self.plan.graph;
+        let mut dead: Vec<Value> = n.inputs.iter().map(|&v| g.base(v)).chain(n.outputs.iter().copied()).collect();
+        dead.sort();
+        dead.dedup();
+        dead.retain(|v| last_use[v] == position);
+        let inherited: Vec<Place> = n.outputs.iter().filter(|y| !dead.contains(y)).map(|y| self.place[y]).collect();
+        for v in &dead {
+            // A slot that an output took over lives on in it.
+            if let Some(&Place::Slot(slot)) = self.place.get(v)
+                && !inherited.contains(&Place::Slot(slot))
+                && !self.free.contains(&slot)
+            {
+                self.free.push(slot);
+            }
+        }
+        self.plan.dead.push(dead);
+        Ok(())
+    }
+
+    /// The place of an output that a kernel writes over an input: the input's own when nothing needs it any more,
+    /// else a copy.
+    fn take_over(
+        &mut self,
+        x: Value,
+        y: Value,
+        position: usize,
+        last_use: &HashMap<Value, usize>,
+        targets: &HashMap<Value, Place>,
+    ) -> Place {
+        let base = self.plan.graph.base(x);
+        let have = self.locate(base);
+        let target = targets.get(&y).copied();
+        let dies_here = last_use[&base] == position;
+        let fits = match have {
+            Place::Slot(_) => dies_here && target.is_none(),
+            Place::Resident(..) => target == Some(have),
+            Place::Input(_) => false,
+        };
+        if fits {
+            return have;
+        }
+        let to = target.unwrap_or_else(|| self.slot(y));
+        self.copy(have, to, y);
+        to
+    }
+
+    fn copy(&mut self, from: Place, to: Place, value: Value) {
+        let g = &self.plan.graph;
+        let ty = g.ty(value).clone();
+        let scope = g.name(value).to_string();
+        let launch = Copy.launches(&[&ty], &[&ty], &self.limits.adapter).swap_remove(0);
+        let bytes = padded(ty.bytes());
+        let bindings = vec![Binding { place: from, bytes, writable: false }, Binding { place: to, bytes, writable: true }];
+        self.push(Pass { node: None, op: "copy", scope, launch, bindings, cost: Copy.cost(&[&ty], &[&ty]) });
+    }
+
+    fn push(&mut self, pass: Pass) {
+        let resident = |writable| {
+            let of = move |b: &&Binding| b.writable == writable;
+            pass.bindings.iter().filter(of).filter_map(|b| match b.place {
+                Place::Resident(r, _) => Some(r),
+                _ => None,
+            })
+        };
+        let clash = resident(true).find(|w| resident(false).any(|r| r == *w));
+        assert!(clash.is_none(), "{} in {} reads and writes {clash:?} in one dispatch", pass.op, pass.scope);
+        self.plan.passes.push(pass);
+    }
+
+    fn locate(&mut self, v: Value) -> Place {
+        let base = self.plan.graph.base(v);
+        if let Some(&place) = self.place.get(&base) {
+            return place;
+        }
+        let place = match *self.plan.graph.source(base) {
+            Source::Input => {
+                self.plan.inputs.push(base);
+                Place::Input(self.plan.inputs.len() - 1)
+            }
+            Source::Resident(r, offset) => Place::Resident(r, offset * self.plan.graph.ty(base).dtype.size()),
+            _ => unreachable!("the node that makes a value comes before those that read it"),
+        };
+        self.place.insert(base, place);
+        place
+    }
+
+    fn binding(&mut self, v: Value, writable: bool) -> Result<Binding> {
+        let place = self.locate(v);
+        let ty = self.plan.graph.ty(v);
+        let bytes = padded(ty.bytes());
+        if bytes as u64 > self.limits.binding {
+            return Err(Error::Input(format!(
+                "{} ({ty}) takes {} MiB, this device binds {} MiB at once; lower train.batch_tokens, \
+                 train.batch_size or tokenizer.vocab_size",
+                self.plan.graph.name(v),
+                bytes >> 20,
+                self.limits.binding >> 20
+            )));
+        }
+        Ok(Binding { place, bytes, writable })
+    }
+
+    /// A free buffer for a value: the smallest that is large enough, else the largest, which then grows.
+    fn slot(&mut self, v: Value) -> Place {
+        let bytes = padded(self.plan.graph.ty(v).bytes());
+        let sizes = &self.plan.slots;
+        let fitting = self.free.iter().copied().filter(|&s| sizes[s] >= bytes).min_by_key(|&s| (sizes[s], s));
+        let chosen = fitting.or_else(|| self.free.iter().copied().max_by_key(|&s| (sizes[s], s)));
+        let slot = match chosen {
+            Some(slot) => {
+                self.free.retain(|&s| s != slot);
+                self.plan.slots[slot] = self.plan.slots[slot].max(bytes);
+                slot
+            }
+            None => {
+                self.plan.slots.push(bytes);
+                self.plan.slots.len() - 1
+            }
+        };
+        Place::Slot(slot)
+    }
+
+    fn finish(mut self, targets: &HashMap<Value, Place>) -> Result<Plan> {
+        let stores = self.plan.graph.stores().to_vec();
+        for (value, leaf) in stores {
+            let to = match *self.plan.graph.source(leaf) {
+                Source::Resident(r, offset) => Place::Resident(r, offset * self.plan.graph.ty(leaf).dtype.size()),
+                _ => unreachable!("a store goes to a resident range"),
+            };
+            let base = self.plan.graph.base(value);
+            if targets.get(&base) != Some(&to) {
+                let from = self.locate(value);
+                self.copy(from, to, value);
+            }
+        }
+        for (name, value) in self.plan.graph.outputs().to_vec() {
+            let place = self.locate(value);
+            self.plan.outputs.push((name, place, self.plan.graph.ty(value).clone()));
+        }
+        let (mut start, mut flops) = (0, 0);
+        for i in 0..self.plan.passes.len() {
+            let cost = self.plan.passes[i].cost.flops;
+            if i > start && flops + cost > self.limits.submission_flops {
+                self.plan.submissions.push(start..i);
+                (start, flops) = (i, 0);
+            }
+            flops += cost;
+        }
+        self.plan.submissions.push(start..self.plan.passes.len());
+        Ok(self.plan)
+    }
+}
+
+impl fmt::Display for Plan {
+    /// One line a pass: operation, variant, what it reads and writes, where in the model.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let place = |b: &Binding| match b.place {
+            Place::Slot(s) => format!("s{s}"),
+            Place::Input(i) => self.graph.name(self.inputs[i]).to_string(),
+            Place::Resident(r, offset) => format!("r{}+{offset}", r.0),
+        };
+        for p in &self.passes {
+            let list = |writable| p.bindings.iter().filter(|b| b.writable == writable).map(place).collect::<Vec<_>>();
+            let variant = if p.launch.variant.is_empty() { String::new() } else { format!(" [{}]", p.launch.variant) };
+            let (reads, writes) = (list(false).join(" "), list(true).join(" "));
+            writeln!(f, "{}{variant} {reads} -> {writes} # {}", p.op, p.scope)?;
+        }
+        let sizes: Vec<String> = self.slots.iter().map(|s| s.to_string()).collect();
+        writeln!(f, "slots: {}", sizes.join(" "))
+    }
+}

@@ -1,0 +1,255 @@
+//! The recipe: what to train, on what and how, as TOML.
+//!
+//! `table!` below is the only list of keys. A key is one entry: its documentation, its name, its type, its default and
+//! the range that it may take. The structs, the parser, its messages and the commented printing all read it.
+
+mod check;
+mod lookup;
+mod parse;
+mod print;
+mod schedule;
+mod table;
+
+use crate::error::Result;
+use std::ops::Bound::{Excluded, Included};
+use table::{choices, table};
+
+pub use schedule::learning_rate;
+
+choices! {
+    /// The architectures.
+    ModelKind {
+        /// Encoder and decoder of Vaswani et al. 2017, "Attention Is All You Need".
+        Transformer = "transformer",
+    }
+    /// Where the layer norms are.
+    Norm {
+        /// After each residual connection, as in the paper.
+        Post = "post",
+    }
+    /// What is between the two projections of a feed-forward layer.
+    Activation {
+        /// max(0, x).
+        Relu = "relu",
+    }
+    /// How a position is told to the network.
+    Positions {
+        /// The paper's sines and cosines, interleaved, added to the embeddings.
+        Sinusoidal = "sinusoidal",
+    }
+    /// How weights start.
+    Init {
+        /// Xavier-uniform projections, embeddings from N(0, d_model^-0.5), biases 0.
+        Xavier = "xavier",
+    }
+    /// The corpora inside the program.
+    Builtin {
+        /// None: the data comes from files.
+        None = "",
+        /// Everyday phrases and their translations.
+        Phrasebook = "phrasebook",
+    }
+    /// How text becomes tokens.
+    TokenizerKind {
+        /// Byte-pair encoding, learned from the training text (Sennrich et al. 2016).
+        Bpe = "bpe",
+        /// One token per character.
+        Char = "char",
+    }
+    /// How gradients become steps.
+    Optimizer {
+        /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+        AdamW = "adamw",
+        /// Adam, weight decay added to the gradient (Kingma and Ba 2015).
+        Adam = "adam",
+        /// Gradient descent with momentum.
+        Sgd = "sgd",
+    }
+    /// How the learning rate changes with the step; [`learning_rate`] has the formulas.
+    Schedule {
+        /// Warm-up to `lr`, then with the inverse square root of the step.
+        InverseSqrt = "inverse_sqrt",
+        /// The paper's: as `inverse_sqrt`, with `lr` a factor before d_model^-0.5.
+        Noam = "noam",
+        /// Warm-up to `lr`, then `lr`.
+        Constant = "constant",
+    }
+}
+
+table! {
+    /// A whole training configuration.
+    Recipe {
+        /// Name of the recipe and of its directory under runs/; "" takes the name of the recipe's file.
+        name: String = String::new();
+    }
+    /// The network.
+    model: Model {
+        /// Architecture.
+        kind: ModelKind = ModelKind::Transformer;
+        /// Width of the vectors between layers; even, because sinusoids come in pairs.
+        d_model: usize = 256, 2..=65_536;
+        /// Attention heads of each layer; any divisor of d_model.
+        heads: usize = 8, 1..=1024;
+        /// Encoder blocks.
+        encoder_layers: usize = 3, 1..=256;
+        /// Decoder blocks.
+        decoder_layers: usize = 3, 1..=256;
+        /// Width inside the feed-forward layers.
+        ffn: usize = 1024, 1..=262_144;
+        /// Probability of dropping an element of embeddings, attention weights and the output of each sublayer.
+        dropout: f64 = 0.1, 0.0..1.0;
+        /// Layer norm: "post" is after each residual connection.
+        norm: Norm = Norm::Post;
+        /// Added to the variance in a layer norm.
+        norm_eps: f64 = 1e-5, (Excluded(0.0), Included(1.0));
+        /// Activation inside the feed-forward layers.
+        activation: Activation = Activation::Relu;
+        /// Positions: "sinusoidal" interleaves sines and cosines and adds them to the embeddings.
+        positions: Positions = Positions::Sinusoidal;
+        /// Multiply embeddings by sqrt(d_model).
+        scale_embedding: bool = true;
+        /// One matrix for source embedding, target embedding and output projection.
+        tie_embeddings: bool = true;
+        /// Biases in the projections and feed-forward layers.
+        bias: bool = true;
+        /// Starting weights: "xavier" is Xavier-uniform, embeddings N(0, d_model^-0.5).
+        init: Init = Init::Xavier;
+    }
+    /// What it learns from: source and target, or tsv, or builtin; exactly one of the three.
+    /// Paths are relative to the directory in which seqloom is started, not to the recipe's.
+    data: Data {
+        /// File of source sentences, one a line; "" = not set, here and below.
+        source: String = String::new();
+        /// File of their translations, line by line.
+        target: String = String::new();
+        /// File of pairs, source TAB target a line; CSV when its name ends in .csv.
+        tsv: String = String::new();
+        /// The corpus inside the program.
+        builtin: Builtin = Builtin::None;
+        /// Training pairs to take from the built-in corpus.
+        pairs: usize = 40_000, 1..=10_000_000;
+        /// File of source sentences to validate on.
+        valid_source: String = String::new();
+        /// File of their translations, line by line.
+        valid_target: String = String::new();
+        /// File of pairs to validate on, as tsv.
+        valid_tsv: String = String::new();
+        /// Without a file to validate on: the share of the data taken for it, from its end.
+        valid_fraction: f64 = 0.05, (Excluded(0.0), Included(0.5));
+        /// Longest sentence in tokens, on either side; longer pairs are dropped and counted.
+        max_length: usize = 128, 1..=65_536;
+    }
+    /// How text becomes tokens; learned from the training text and stored with the model.
+    tokenizer: Tokenizer {
+        /// Byte-pair encoding or single characters.
+        kind: TokenizerKind = TokenizerKind::Bpe;
+        /// Most entries in the vocabulary, special tokens included.
+        vocab_size: usize = 8000, 8..=1_000_000;
+    }
+    /// How it learns.
+    train: Train {
+        /// Optimizer steps to take.
+        steps: u64 = 2000, 1..=1_000_000_000;
+        /// Passes over the data to take instead; 0 = steps decides.
+        epochs: u64 = 0, 0..=1_000_000;
+        /// Source and target tokens in a batch, padding included.
+        batch_tokens: usize = 4096, 1..=16_777_216;
+        /// Pairs in a batch instead; 0 = batch_tokens decides.
+        batch_size: usize = 0, 0..=1_048_576;
+        /// Optimizer.
+        optimizer: Optimizer = Optimizer::AdamW;
+        /// Share of the last step that "sgd" keeps; the others do not read it.
+        momentum: f64 = 0.9, 0.0..1.0;
+        /// Peak learning rate; with "noam" the factor before d_model^-0.5.
+        lr: f64 = 5e-4, (Excluded(0.0), Included(1000.0));
+        /// Learning rate after the warm-up: falling with 1/sqrt(step) ("inverse_sqrt", "noam") or constant.
+        schedule: Schedule = Schedule::InverseSqrt;
+        /// Steps in which the learning rate rises linearly; 0 = none.
+        warmup: u64 = 400, 0..=1_000_000_000;
+        /// Decay of Adam's two moments per step.
+        betas: [f64; 2] = [0.9, 0.98], 0.0..1.0;
+        /// Added to the root of Adam's second moment.
+        eps: f64 = 1e-9, (Excluded(0.0), Included(1.0));
+        /// Weight decay of the matrices, embeddings included; biases and norms have none.
+        weight_decay: f64 = 0.0, 0.0..=10.0;
+        /// Largest global norm of the gradient, which is scaled down to it; 0 = off.
+        clip: f64 = 1.0, 0.0..=1e6;
+        /// Probability spread over the whole vocabulary in the loss.
+        label_smoothing: f64 = 0.1, 0.0..1.0;
+        /// Seed of weights, dropout and the order of the data.
+        seed: u64 = 1, 0..=4_294_967_295;
+        /// Steps between evaluations.
+        eval_every: u64 = 200, 1..=1_000_000_000;
+        /// Steps between checkpoints.
+        save_every: u64 = 200, 1..=1_000_000_000;
+        /// Newest checkpoints kept besides the best.
+        keep: usize = 3, 1..=1_000_000;
+        /// Steps between lines of the log; each reads the loss back from the device.
+        log_every: u64 = 10, 1..=1_000_000_000;
+    }
+    /// How a trained model writes.
+    decode: Decode {
+        /// Longest output in tokens.
+        max_length: usize = 128, 1..=65_536;
+    }
+}
+
+/// The recipes inside the program: name and TOML.
+const BUILTIN: &[(&str, &str)] = &[("phrasebook", include_str!("../recipes/phrasebook.toml"))];
+
+impl Recipe {
+    /// Reads a recipe's `text`, then applies `overrides`, each "section.key=value" as after `--set`.
+    ///
+    /// A value in an override is TOML, and what is not TOML is a string. An override that sets data.source,
+    /// data.target, data.tsv or data.builtin replaces the recipe's data: the text's sources and validation files are
+    /// forgotten. Nothing is opened: `file` names the text in messages, and the recipe where the text gives no name.
+    ///
+    /// # Errors
+    /// [`Error::Input`](crate::error::Error::Input), one line: where (`my.toml:12` or the override), the key, and
+    /// what was expected.
+    pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
+        parse::parse(file, text, overrides)
+    }
+
+    /// The recipe as TOML with every key, its documentation, what it may be and its default.
+    /// [`Recipe::parse`] reads it back to an equal recipe.
+    pub fn to_toml(&self) -> String {
+        print::to_toml(self)
+    }
+
+    /// The TOML of a built-in recipe.
+    pub fn builtin(name: &str) -> Option<&'static str> {
+        BUILTIN.iter().find(|(builtin, _)| *builtin == name).map(|(_, text)| *text)
+    }
+
+    /// The names that [`Recipe::builtin`] knows.
+    pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+        BUILTIN.iter().map(|(name, _)| *name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_builtin_recipe_parses_and_is_called_by_its_name() {
+        for name in Recipe::builtin_names() {
+            assert_eq!(Recipe::parse("builtin.toml", Recipe::builtin(name).unwrap(), &[]).unwrap().name, name);
+        }
+        assert_eq!(Recipe::builtin("nothing"), None);
+    }
+
+    #[test]
+    fn phrasebook_is_small() {
+        let recipe = Recipe::parse("phrasebook", Recipe::builtin("phrasebook").unwrap(), &[]).unwrap();
+        let model =
+            Model { d_model: 128, heads: 4, encoder_layers: 2, decoder_layers: 2, ffn: 512, ..Model::default() };
+        assert_eq!(recipe.model, model);
+        assert_eq!(recipe.data, Data { builtin: Builtin::Phrasebook, ..Data::default() });
+        assert_eq!(recipe.tokenizer, Tokenizer { kind: TokenizerKind::Bpe, vocab_size: 1000 });
+        let train =
+            Train { steps: 700, batch_tokens: 2048, lr: 2e-3, warmup: 100, eval_every: 100, ..Train::default() };
+        assert_eq!(recipe.train, train);
+    }
+}

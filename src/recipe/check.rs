@@ -1,0 +1,194 @@
+//! What one key alone cannot tell: keys that must fit each other.
+
+use super::{Builtin, Positions, Recipe};
+
+/// The keys that say where the training data is.
+pub(super) const SOURCES: [&str; 4] = ["data.source", "data.target", "data.tsv", "data.builtin"];
+/// The keys that say where the validation data is.
+pub(super) const VALIDATION: [&str; 3] = ["data.valid_source", "data.valid_target", "data.valid_tsv"];
+
+/// Keys that do not fit each other.
+pub(super) struct Conflict {
+    /// Their paths; a message points to where the first of them that is set is set.
+    pub keys: Vec<&'static str>,
+    /// The message after the place.
+    pub text: String,
+}
+
+/// The first rule that `recipe` breaks.
+pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
+    [name, even_width, heads, one_source, pairs_of_files, validation].iter().find_map(|rule| rule(recipe))
+}
+
+/// Whether `name` can name a directory on every system.
+pub(super) fn is_directory_name(name: &str) -> bool {
+    name.starts_with(char::is_alphanumeric)
+        && name.ends_with(char::is_alphanumeric)
+        && name.chars().all(|c| c.is_alphanumeric() || " -_.".contains(c))
+}
+
+fn name(recipe: &Recipe) -> Option<Conflict> {
+    let text = || {
+        let rule = "letters, digits, and between them ' ', '-', '_' and '.'";
+        format!("name: {:?} cannot be the name of a directory; use {rule}", recipe.name)
+    };
+    (!is_directory_name(&recipe.name)).then(|| Conflict { keys: vec!["name"], text: text() })
+}
+
+fn even_width(recipe: &Recipe) -> Option<Conflict> {
+    let model = &recipe.model;
+    (model.positions == Positions::Sinusoidal && !model.d_model.is_multiple_of(2)).then(|| Conflict {
+        keys: vec!["model.d_model", "model.positions"],
+        text: format!("model.d_model: {} is odd; sines and cosines need an even width", model.d_model),
+    })
+}
+
+fn heads(recipe: &Recipe) -> Option<Conflict> {
+    let (d_model, heads) = (recipe.model.d_model, recipe.model.heads);
+    if d_model.is_multiple_of(heads) {
+        return None;
+    }
+    let divides = |heads: &usize| d_model.is_multiple_of(*heads);
+    let nearest = [(1..heads).rev().find(divides), (heads + 1..=d_model).find(divides)];
+    let nearest: Vec<String> = nearest.iter().flatten().map(usize::to_string).collect();
+    Some(Conflict {
+        keys: vec!["model.heads", "model.d_model"],
+        text: format!(
+            "model.heads: {heads} does not divide model.d_model = {d_model}; choose a divisor such as {}",
+            nearest.join(" or ")
+        ),
+    })
+}
+
+fn one_source(recipe: &Recipe) -> Option<Conflict> {
+    let data = &recipe.data;
+    let files = [("data.source", &data.source), ("data.target", &data.target)].into_iter().find(|(_, f)| !f.is_empty());
+    let tsv = (!data.tsv.is_empty()).then_some("data.tsv");
+    let builtin = (data.builtin != Builtin::None).then_some("data.builtin");
+    let set: Vec<&str> = [files.map(|(key, _)| key), tsv, builtin].into_iter().flatten().collect();
+    match set[..] {
+        [] => Some(Conflict {
+            keys: SOURCES.to_vec(),
+            text: "data: nothing to learn from; set data.source and data.target, or data.tsv, \
+                   or data.builtin = \"phrasebook\""
+                .into(),
+        }),
+        [_] => None,
+        [first, second, ..] => Some(Conflict {
+            keys: vec![second, first],
+            text: format!(
+                "{second}: {first} is set too; keep one of data.source with data.target, data.tsv, data.builtin"
+            ),
+        }),
+    }
+}
+
+fn pairs_of_files(recipe: &Recipe) -> Option<Conflict> {
+    let data = &recipe.data;
+    let pairs = [
+        (("data.source", &data.source), ("data.target", &data.target)),
+        (("data.valid_source", &data.valid_source), ("data.valid_target", &data.valid_target)),
+    ];
+    pairs.iter().find(|((_, source), (_, target))| source.is_empty() != target.is_empty()).map(|pair| {
+        let ((set, _), (missing, _)) = if pair.0.1.is_empty() { (pair.1, pair.0) } else { *pair };
+        Conflict {
+            keys: vec![set],
+            text: format!("{set}: {missing} is missing; the two files go together, line by line"),
+        }
+    })
+}
+
+fn validation(recipe: &Recipe) -> Option<Conflict> {
+    let data = &recipe.data;
+    let files = [("data.valid_source", &data.valid_source), ("data.valid_tsv", &data.valid_tsv)];
+    let set: Vec<&str> = files.iter().filter(|(_, file)| !file.is_empty()).map(|(key, _)| *key).collect();
+    match set[..] {
+        [source, tsv] => Some(Conflict {
+            keys: vec![tsv, source],
+            text: format!("{tsv}: {source} is set too; keep one of data.valid_source with data.valid_target, {tsv}"),
+        }),
+        [key] if data.builtin != Builtin::None => Some(Conflict {
+            keys: vec![key, "data.builtin"],
+            text: format!("{key}: the built-in corpus brings its own pairs to validate on; leave one of the two out"),
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `text` starts on line 2, in the section of the data.
+    #[track_caller]
+    fn refuses(text: &str, message: &str) {
+        let error = Recipe::parse("my.toml", &format!("[data]\n{text}"), &[]).unwrap_err();
+        assert_eq!(error.to_string(), message);
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn there_is_one_source_of_data() {
+        let keep = "keep one of data.source with data.target, data.tsv, data.builtin";
+        refuses(
+            "",
+            "my.toml: data: nothing to learn from; \
+             set data.source and data.target, or data.tsv, or data.builtin = \"phrasebook\"",
+        );
+        refuses(
+            "tsv = \"a.tsv\"\nbuiltin = \"phrasebook\"",
+            &format!("my.toml:3: data.builtin: data.tsv is set too; {keep}"),
+        );
+        refuses("target = \"a.en\"\ntsv = \"a.tsv\"", &format!("my.toml:3: data.tsv: data.target is set too; {keep}"));
+    }
+
+    #[test]
+    fn files_of_a_pair_come_together() {
+        let text =
+            |set, missing| format!("data.{set}: data.{missing} is missing; the two files go together, line by line");
+        refuses("source = \"a.de\"", &format!("my.toml:2: {}", text("source", "target")));
+        refuses("target = \"a.en\"", &format!("my.toml:2: {}", text("target", "source")));
+        refuses(
+            "tsv = \"a.tsv\"\nvalid_target = \"v.en\"",
+            &format!("my.toml:3: {}", text("valid_target", "valid_source")),
+        );
+    }
+
+    #[test]
+    fn validation_is_one_set_of_pairs() {
+        refuses(
+            "tsv = \"a\"\nvalid_source = \"v.de\"\nvalid_target = \"v.en\"\nvalid_tsv = \"v\"",
+            "my.toml:5: data.valid_tsv: data.valid_source is set too; \
+             keep one of data.valid_source with data.valid_target, data.valid_tsv",
+        );
+        refuses(
+            "builtin = \"phrasebook\"\nvalid_tsv = \"v\"",
+            "my.toml:3: data.valid_tsv: the built-in corpus brings its own pairs to validate on; \
+             leave one of the two out",
+        );
+    }
+
+    #[test]
+    fn sinusoids_need_an_even_width() {
+        refuses(
+            "builtin = \"phrasebook\"\n[model]\nheads = 5\nd_model = 255",
+            "my.toml:5: model.d_model: 255 is odd; sines and cosines need an even width",
+        );
+    }
+
+    #[test]
+    fn a_name_is_a_directory_s() {
+        for name in ["a", "de-en_v1.2", "mes données"] {
+            assert!(is_directory_name(name), "{name}");
+        }
+        for name in ["", ".", "..", ".git", "a/b", "a\\b", "c:", "a ", "dot.", "a\nb"] {
+            assert!(!is_directory_name(name), "{name}");
+        }
+        let recipe = Recipe { name: "a/b".into(), ..Recipe::default() };
+        assert_eq!(
+            conflict(&recipe).unwrap().text,
+            "name: \"a/b\" cannot be the name of a directory; \
+             use letters, digits, and between them ' ', '-', '_' and '.'"
+        );
+    }
+}

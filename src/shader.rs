@@ -1,0 +1,107 @@
+//! Shader files to modules: imports, `const` lines, other directories.
+//!
+//! A line `import package::lib::lanes::{lanes_sum};` (the syntax of WESL) is blanked and the file `lib/lanes.wgsl`
+//! appended, once, so that line numbers in messages stay those of the file.
+
+use crate::error::{Error, Result};
+use crate::op::{Launch, Shader};
+use std::collections::BTreeMap;
+
+const LIBRARY: [(&str, &str); 6] = [
+    ("activation", include_str!("../shaders/lib/activation.wgsl")),
+    ("erf", include_str!("../shaders/lib/erf.wgsl")),
+    ("grid", include_str!("../shaders/lib/grid.wgsl")),
+    ("lanes", include_str!("../shaders/lib/lanes.wgsl")),
+    ("matrices", include_str!("../shaders/lib/matrices.wgsl")),
+    ("philox", include_str!("../shaders/lib/philox.wgsl")),
+];
+
+/// Where shader texts come from: the embedded ones, some of them replaced.
+#[derive(Clone, Debug, Default)]
+pub struct Shaders {
+    replaced: BTreeMap<String, String>,
+}
+
+impl Shaders {
+    /// Replaces embedded files by others: file name relative to `shaders/`, such as `lib/lanes.wgsl`, and text.
+    pub fn replace(files: impl IntoIterator<Item = (String, String)>) -> Shaders {
+        Shaders { replaced: files.into_iter().collect() }
+    }
+
+    /// Whether any embedded file was replaced: what was not tested runs with checks.
+    pub fn is_replaced(&self) -> bool {
+        !self.replaced.is_empty()
+    }
+
+    fn text<'a>(&'a self, file: &str, embedded: &'a str) -> &'a str {
+        self.replaced.get(file).map_or(embedded, String::as_str)
+    }
+
+    /// The WGSL of a launch: imports appended, `const` lines set.
+    pub fn resolve(&self, launch: &Launch) -> Result<String> {
+        let Shader { name, source } = launch.shader;
+        let mut text = String::new();
+        let mut pending: Vec<String> = vec![];
+        let mut seen: Vec<String> = vec![];
+        let file = format!("{name}.wgsl");
+        self.append(&file, self.text(&file, source), &mut text, &mut pending)?;
+        while let Some(module) = pending.pop() {
+            if seen.contains(&module) {
+                continue;
+            }
+            let embedded = LIBRARY.iter().find(|(name, _)| *name == module).map(|(_, text)| *text);
+            let file = format!("lib/{module}.wgsl");
+            let source = self.replaced.get(&file).map(String::as_str).or(embedded);
+            let source = source.ok_or_else(|| Error::Input(format!("{name}.wgsl: there is no module lib/{module}.wgsl")))?;
+            self.append(&file, source, &mut text, &mut pending)?;
+            seen.push(module);
+        }
+        for (tile, value) in &launch.tiles {
+            text = set_const(&text, tile, *value)
+                .ok_or_else(|| Error::Input(format!("{name}.wgsl: there is no line `const {tile}: u32 = ...;`")))?;
+        }
+        Ok(text)
+    }
+
+    fn append(&self, file: &str, source: &str, to: &mut String, imports: &mut Vec<String>) -> Result<()> {
+        for (i, line) in source.lines().enumerate() {
+            if let Some(path) = line.strip_prefix("import ") {
+                let module = path.strip_prefix("package::lib::").and_then(|p| p.split("::").next());
+                let module = module.ok_or_else(|| {
+                    Error::Input(format!("{file}:{}: expected import package::lib::MODULE::{{NAMES}};", i + 1))
+                })?;
+                imports.push(module.trim_end_matches(';').into());
+            } else {
+                to.push_str(line);
+            }
+            to.push('\n');
+        }
+        Ok(())
+    }
+}
+
+fn set_const(text: &str, name: &str, value: u32) -> Option<String> {
+    let start = text.find(&format!("const {name}: u32 = "))?;
+    let end = start + text[start..].find(';')?;
+    Some(format!("{}const {name}: u32 = {value}u{}", &text[..start], &text[end..]))
+}
+
+/// Parses and validates WGSL; a mistake is one line with file, line and column.
+pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
+    let at = |place: Option<naga::SourceLocation>, what: String| {
+        let (line, column) = place.map_or((1, 1), |p| (p.line_number, p.line_position));
+        Error::Input(format!("{name}.wgsl:{line}:{column}: {what}"))
+    };
+    let module = naga::front::wgsl::parse_str(source).map_err(|e| at(e.location(source), e.message().to_string()))?;
+    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    let info = validator.validate(&module).map_err(|e| {
+        let mut what = e.as_inner().to_string();
+        let mut cause = std::error::Error::source(e.as_inner());
+        while let Some(next) = cause {
+            what = format!("{what}: {next}");
+            cause = next.source();
+        }
+        at(e.location(source), what)
+    })?;
+    Ok((module, info))
+}

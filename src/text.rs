@@ -1,0 +1,7 @@
+//! Text: corpora, tokens, batches, and how good a translation is.
+
+pub mod batch;
+pub mod bleu;
+pub mod chrf;
+pub mod corpus;
+pub mod tokenizer;

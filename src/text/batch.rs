@@ -1,0 +1,341 @@
+//! Sentence pairs of many lengths as batches of few shapes.
+//!
+//! Every shape is compiled and planned once, so there are at most a handful: [`Buckets::choose`] finds those with the
+//! least padding, [`Batches`] deals the examples out, a different way each epoch.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::corpus::Pair;
+use super::tokenizer::{BOS, EOS, PAD, Tokenizer};
+use crate::error::{Error, Result};
+
+/// In [`Batch::target_out`], the mark of a position that has no target and no loss.
+pub const IGNORE: u32 = u32::MAX;
+
+/// A sentence pair as token ids, without special tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Example {
+    /// Token ids of the source sentence.
+    pub source: Vec<u32>,
+    /// Token ids of the target sentence.
+    pub target: Vec<u32>,
+}
+
+impl Example {
+    /// Source and target positions this example takes in a batch: `</s>` ends the source, and the target has `<s>` in
+    /// front where it is read and `</s>` behind where it is predicted.
+    pub fn lengths(&self) -> (usize, usize) {
+        (self.source.len() + 1, self.target.len() + 1)
+    }
+}
+
+/// The pairs as examples, and how many were dropped because a side takes more than `max_length` positions, the special
+/// token included.
+pub fn encode_pairs(tokenizer: &Tokenizer, pairs: &[Pair], max_length: usize) -> (Vec<Example>, usize) {
+    let encode =
+        |(source, target): &Pair| Example { source: tokenizer.encode(source), target: tokenizer.encode(target) };
+    let fits = |example: &Example| example.lengths().0.max(example.lengths().1) <= max_length;
+    let examples: Vec<Example> = pairs.iter().map(encode).filter(fits).collect();
+    let dropped = pairs.len() - examples.len();
+    (examples, dropped)
+}
+
+/// The shape of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Sentence pairs per batch, at least 1.
+    pub rows: usize,
+    /// Source positions per row (S).
+    pub source_length: usize,
+    /// Target positions per row (T).
+    pub target_length: usize,
+}
+
+impl Bucket {
+    fn holds(&self, example: &Example) -> bool {
+        let (source, target) = example.lengths();
+        source <= self.source_length && target <= self.target_length
+    }
+}
+
+/// A few shapes, shortest first; an example goes into the first that holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buckets(Vec<Bucket>);
+
+/// Examples that might share a bucket: how many, and the lengths that hold them all.
+#[derive(Clone, Copy, Default)]
+struct Group {
+    count: usize,
+    source: usize,
+    target: usize,
+}
+
+impl Group {
+    fn join(&mut self, other: Group) {
+        self.count += other.count;
+        self.source = self.source.max(other.source);
+        self.target = self.target.max(other.target);
+    }
+
+    fn bucket(self, batch_tokens: usize, batch_size: usize) -> Bucket {
+        let rows = if batch_size > 0 { batch_size } else { batch_tokens / (self.source + self.target) };
+        Bucket { rows: rows.clamp(1, self.count), source_length: self.source, target_length: self.target }
+    }
+
+    /// Positions in all batches of one epoch, padding and empty rows included.
+    fn cost(self, batch_tokens: usize, batch_size: usize) -> u64 {
+        let rows = self.bucket(batch_tokens, batch_size).rows;
+        (self.count.div_ceil(rows) * rows) as u64 * (self.source + self.target) as u64
+    }
+}
+
+impl Buckets {
+    /// Chooses at most `most` shapes that hold all `examples`, with the least padding among those that divide them by
+    /// the length of their longer side.
+    ///
+    /// A batch has `batch_size` rows, or, if that is 0, as many as fit into `batch_tokens` positions, source and target
+    /// together; never more than its bucket has examples. Lengths are multiples of 8, or of 4 if no side takes more
+    /// than 32 positions.
+    pub fn choose<'a>(
+        examples: impl IntoIterator<Item = &'a Example>,
+        batch_tokens: usize,
+        batch_size: usize,
+        most: usize,
+    ) -> Result<Self> {
+        assert!(most > 0, "at least one bucket");
+        let mut lengths = BTreeMap::<(usize, usize), usize>::new();
+        for example in examples {
+            *lengths.entry(example.lengths()).or_default() += 1;
+        }
+        let Some(pair) = lengths.keys().map(|(s, t)| s + t).max() else {
+            return Err(Error::Input("no sentence pair is short enough to train on: raise max_length".into()));
+        };
+        if batch_size == 0 && pair > batch_tokens {
+            return Err(Error::Input(format!(
+                "the longest sentence pair takes {pair} positions, more than a batch: set batch_tokens to at least \
+                 {pair}, or lower max_length"
+            )));
+        }
+        let longest = lengths.keys().map(|&(s, t)| s.max(t)).max().unwrap_or_default();
+        let unit = if longest <= 32 { 4 } else { 8 };
+        let mut groups = BTreeMap::<usize, Group>::new();
+        for ((source, target), count) in lengths {
+            let (source, target) = (source.next_multiple_of(unit), target.next_multiple_of(unit));
+            groups.entry(source.max(target)).or_default().join(Group { count, source, target });
+        }
+        let groups: Vec<Group> = groups.into_values().collect();
+        let buckets = divide(&groups, most, |group| group.cost(batch_tokens, batch_size));
+        Ok(Self(buckets.into_iter().map(|group| group.bucket(batch_tokens, batch_size)).collect()))
+    }
+
+    /// The shapes, shortest first.
+    pub fn shapes(&self) -> &[Bucket] {
+        &self.0
+    }
+
+    /// Index of the first shape that holds `example`.
+    pub fn fit(&self, example: &Example) -> Option<usize> {
+        self.0.iter().position(|bucket| bucket.holds(example))
+    }
+}
+
+/// Joins neighbouring `groups` into at most `most` at the least total cost.
+fn divide(groups: &[Group], most: usize, cost: impl Fn(Group) -> u64) -> Vec<Group> {
+    // best[end]: the least cost of the groups before `end`, and how they are joined; one more part per round.
+    let mut best: Vec<Option<(u64, Vec<Group>)>> = vec![None; groups.len() + 1];
+    best[0] = Some((0, Vec::new()));
+    for _ in 0..most {
+        let before = best.clone();
+        for (end, best) in best.iter_mut().enumerate().skip(1) {
+            let mut last = Group::default();
+            for start in (0..end).rev() {
+                last.join(groups[start]);
+                let Some((cost_before, parts)) = &before[start] else { continue };
+                let total = cost_before + cost(last);
+                if best.as_ref().is_none_or(|(least, _)| total < *least) {
+                    *best = Some((total, [parts.as_slice(), &[last]].concat()));
+                }
+            }
+        }
+    }
+    best.pop().flatten().map(|(_, parts)| parts).unwrap_or_default()
+}
+
+/// Which examples make up a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchPlan {
+    /// Index of the shape in [`Buckets::shapes`].
+    pub bucket: usize,
+    /// Indices of the examples, one per row, at least one and at most as many as the shape has rows.
+    pub examples: Vec<usize>,
+}
+
+/// What the graph reads in one step: `rows` sentence pairs of a [`Bucket`], S source and T target positions each,
+/// row-major. Rows without a pair have length 0 and nothing but padding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// `rows × S` ids: the source and `</s>`, then [`PAD`].
+    pub source: Vec<u32>,
+    /// `rows` numbers of source positions before the padding.
+    pub source_lengths: Vec<u32>,
+    /// `rows × T` ids that the decoder reads: `<s>` and the target, then [`PAD`].
+    pub target_in: Vec<u32>,
+    /// `rows × T` ids that the decoder predicts: the target and `</s>`, then [`IGNORE`].
+    pub target_out: Vec<u32>,
+    /// `rows` numbers of target positions before the padding.
+    pub target_lengths: Vec<u32>,
+    /// Positions of `target_out` that are not [`IGNORE`]: the divisor of a mean loss.
+    pub tokens: u32,
+    /// Rows with a pair; they come first.
+    pub pairs: usize,
+}
+
+/// Examples sorted into buckets.
+#[derive(Clone, Debug)]
+pub struct Batches {
+    buckets: Buckets,
+    examples: Vec<Example>,
+    /// For each bucket the indices of its examples, ascending.
+    members: Vec<Vec<usize>>,
+}
+
+impl Batches {
+    /// Sorts `examples` into `buckets`, which may have been chosen for other examples too; one that no bucket holds is
+    /// an error.
+    pub fn new(buckets: Buckets, examples: Vec<Example>) -> Result<Self> {
+        let mut members = vec![Vec::new(); buckets.shapes().len()];
+        for (index, example) in examples.iter().enumerate() {
+            let Some(bucket) = buckets.fit(example) else {
+                let (source, target) = example.lengths();
+                return Err(Error::Input(format!(
+                    "a sentence pair of {source} source and {target} target positions fits no batch: lower max_length"
+                )));
+            };
+            members[bucket].push(index);
+        }
+        Ok(Self { buckets, examples, members })
+    }
+
+    /// The shapes of the batches.
+    pub fn buckets(&self) -> &Buckets {
+        &self.buckets
+    }
+
+    /// The examples, in the order they came; [`BatchPlan::examples`] are indices into them.
+    pub fn examples(&self) -> &[Example] {
+        &self.examples
+    }
+
+    /// The batches of an epoch, with every example in one of them. Their order and what is in them depend on `seed`,
+    /// `epoch` and the examples alone, so that a run can go on where it was cut off.
+    pub fn epoch(&self, seed: u64, epoch: u64) -> Vec<BatchPlan> {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        // A stream per epoch: no two overlap, as they might if the seed and the epoch were added up.
+        rng.set_stream(epoch);
+        let mut members = self.members.clone();
+        members.iter_mut().for_each(|indices| shuffle(indices, &mut rng));
+        let mut plans = self.cut(&members);
+        shuffle(&mut plans, &mut rng);
+        plans
+    }
+
+    /// The same batches each time, bucket by bucket, for evaluation.
+    pub fn in_order(&self) -> Vec<BatchPlan> {
+        self.cut(&self.members)
+    }
+
+    fn cut(&self, members: &[Vec<usize>]) -> Vec<BatchPlan> {
+        let buckets = self.buckets.shapes().iter().zip(members).enumerate();
+        let plan = |bucket, examples: &[usize]| BatchPlan { bucket, examples: examples.to_vec() };
+        buckets.flat_map(|(i, (bucket, all))| all.chunks(bucket.rows).map(move |rows| plan(i, rows))).collect()
+    }
+
+    /// The arrays of one batch. A bucket's last batch may have rows without a pair.
+    pub fn build(&self, plan: &BatchPlan) -> Batch {
+        let Bucket { rows, source_length, target_length } = self.buckets.shapes()[plan.bucket];
+        let mut batch = Batch {
+            source: vec![PAD; rows * source_length],
+            source_lengths: vec![0; rows],
+            target_in: vec![PAD; rows * target_length],
+            target_out: vec![IGNORE; rows * target_length],
+            target_lengths: vec![0; rows],
+            tokens: 0,
+            pairs: plan.examples.len(),
+        };
+        for (row, &index) in plan.examples.iter().enumerate() {
+            let example = &self.examples[index];
+            let (source, target) = example.lengths();
+            fill(&mut batch.source[row * source_length..], example.source.iter().chain(&[EOS]));
+            fill(&mut batch.target_in[row * target_length..], [BOS].iter().chain(&example.target));
+            fill(&mut batch.target_out[row * target_length..], example.target.iter().chain(&[EOS]));
+            batch.source_lengths[row] = source as u32;
+            batch.target_lengths[row] = target as u32;
+            batch.tokens += target as u32;
+        }
+        batch
+    }
+
+    /// The share, 0 to 1, of the source and target positions of an epoch that hold padding, empty rows included.
+    pub fn padded_share(&self) -> f64 {
+        let used: usize = self.examples.iter().map(Example::lengths).map(|(source, target)| source + target).sum();
+        let positions = |(bucket, members): (&Bucket, &Vec<usize>)| {
+            members.len().next_multiple_of(bucket.rows) * (bucket.source_length + bucket.target_length)
+        };
+        let all: usize = self.buckets.shapes().iter().zip(&self.members).map(positions).sum();
+        1.0 - used as f64 / all.max(1) as f64
+    }
+}
+
+fn fill<'a>(row: &mut [u32], ids: impl Iterator<Item = &'a u32>) {
+    row.iter_mut().zip(ids).for_each(|(place, &id)| *place = id);
+}
+
+/// Fisher–Yates: every order is equally likely.
+fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, below(last as u64 + 1, rng) as usize);
+    }
+}
+
+/// A number from 0 to `bound - 1`. The last numbers of 64 bits that do not make a whole `bound` are drawn again: a
+/// plain remainder would favour small results.
+fn below(bound: u64, rng: &mut ChaCha8Rng) -> u64 {
+    let limit = u64::MAX - u64::MAX % bound;
+    loop {
+        let number = rng.next_u64();
+        if number < limit {
+            return number % bound;
+        }
+    }
+}
+
+/// Positions by token, for an embedding gradient that sums in a fixed order: `vocab + 1` offsets, then the positions
+/// `0..ids.len()` sorted by id, equal ids in order. The positions of token `v` are those from offset `v` up to offset
+/// `v + 1`, counted from the end of the offsets. Padding is a token like any other; its gradient is zero.
+///
+/// # Panics
+///
+/// If an id is not below `vocab`.
+pub fn by_token(ids: &[u32], vocab: usize) -> Vec<u32> {
+    let mut sorted = vec![0; vocab + 1 + ids.len()];
+    let (offsets, positions) = sorted.split_at_mut(vocab + 1);
+    for &id in ids {
+        assert!((id as usize) < vocab, "token {id} in a vocabulary of {vocab}");
+        offsets[id as usize + 1] += 1;
+    }
+    for v in 0..vocab {
+        offsets[v + 1] += offsets[v];
+    }
+    let mut next = offsets[..vocab].to_vec();
+    for (position, &id) in ids.iter().enumerate() {
+        positions[next[id as usize] as usize] = position as u32;
+        next[id as usize] += 1;
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+use super::*;
+use crate::text::tokenizer::Kind;
+
+/// Pairs whose sides are about as long as each other, with no token twice, so that each can be found again.
+fn random_examples(seed: u64, count: usize, longest: u64) -> Vec<Example> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut ids = 4..;
+    let examples = (0..count).map(|_| {
+        let length = 1 + below(longest, &mut rng);
+        let other = (length + below(length / 3 + 2, &mut rng)).min(longest);
+        let mut take = |n: u64| ids.by_ref().take(n as usize).collect();
+        Example { source: take(length), target: take(other) }
+    });
+    examples.collect()
+}
+
+fn example(source: usize, target: usize) -> Example {
+    Example { source: vec![7; source], target: vec![9; target] }
+}
+
+fn bucket(rows: usize, source_length: usize, target_length: usize) -> Bucket {
+    Bucket { rows, source_length, target_length }
+}
+
+#[test]
+fn a_batch_by_hand() {
+    let examples = vec![Example { source: vec![5, 6], target: vec![7] }, Example { source: vec![8], target: vec![] }];
+    let batches = Batches::new(Buckets(vec![bucket(3, 4, 2)]), examples).unwrap();
+    let plans = batches.in_order();
+    assert_eq!(plans, [BatchPlan { bucket: 0, examples: vec![0, 1] }]);
+    let expected = Batch {
+        source: vec![5, 6, EOS, PAD, 8, EOS, PAD, PAD, PAD, PAD, PAD, PAD],
+        source_lengths: vec![3, 2, 0],
+        target_in: vec![BOS, 7, BOS, PAD, PAD, PAD],
+        target_out: vec![7, EOS, EOS, IGNORE, IGNORE, IGNORE],
+        target_lengths: vec![2, 1, 0],
+        tokens: 3,
+        pairs: 2,
+    };
+    assert_eq!(batches.build(&plans[0]), expected);
+    assert_eq!(batches.padded_share(), 1.0 - 8.0 / 18.0);
+}
+
+#[test]
+fn long_pairs_are_dropped_and_counted() {
+    let tokenizer = Tokenizer::learn(Kind::Char, 100, ["abc"].into_iter()).unwrap();
+    let pairs = [("ab", "c"), ("abc", "c"), ("a", "abcc"), ("", "a")].map(|(s, t)| (s.to_owned(), t.to_owned()));
+    let (examples, dropped) = encode_pairs(&tokenizer, &pairs, 3);
+    assert_eq!(dropped, 2);
+    assert_eq!(examples[0], Example { source: vec![4, 5], target: vec![6] });
+    assert_eq!(examples[1].lengths(), (1, 2));
+}
+
+#[test]
+fn shapes_by_hand() {
+    let mut examples = vec![example(3, 7); 100];
+    examples.extend(vec![example(60, 39); 10]);
+    let choose = |tokens, size, most| Buckets::choose(&examples, tokens, size, most).unwrap().0;
+    assert_eq!(choose(1000, 0, 4), [bucket(62, 8, 8), bucket(9, 64, 40)]);
+    assert_eq!(choose(1000, 0, 1), [bucket(9, 64, 40)]);
+    assert_eq!(choose(0, 64, 4), [bucket(64, 8, 8), bucket(10, 64, 40)]);
+    assert_eq!(Buckets::choose(&[example(3, 8)], 100, 0, 4).unwrap().0, [bucket(1, 4, 12)]);
+}
+
+#[test]
+fn a_pair_larger_than_a_batch_is_refused() {
+    let error = |tokens| Buckets::choose(&[example(9, 19)], tokens, 0, 4).unwrap_err().to_string();
+    assert!(error(29).contains("set batch_tokens to at least 30"), "{}", error(29));
+    assert_eq!(Buckets::choose(&[example(9, 19)], 30, 0, 4).unwrap().0, [bucket(1, 12, 20)]);
+    assert!(Buckets::choose(&[], 100, 0, 4).unwrap_err().to_string().contains("raise max_length"));
+    assert!(Batches::new(Buckets(vec![bucket(1, 4, 4)]), vec![example(4, 1)]).is_err());
+}
+
+#[test]
+fn no_other_division_pads_less() {
+    for seed in 0..200 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut side = || 8 * (1 + below(9, &mut rng) as usize);
+        let group = |_| Group { count: side(), source: side(), target: side() };
+        let groups: Vec<Group> = (0..7).map(group).collect();
+        let cost = |group: Group| group.cost(500, 0);
+        let join = |part: &[Group]| part.iter().fold(Group::default(), |mut all, &g| (all.join(g), all).1);
+        // Bit i says whether there is a cut behind group i.
+        let divisions = (0..64u32).filter(|cuts| cuts.count_ones() < 4).map(|cuts| {
+            let mut start = 0;
+            let ends = (1..=7).filter(|end| *end == 7 || cuts >> (end - 1) & 1 == 1);
+            ends.map(|end| cost(join(&groups[std::mem::replace(&mut start, end)..end]))).sum::<u64>()
+        });
+        let chosen = divide(&groups, 4, cost);
+        assert!(chosen.len() <= 4);
+        assert_eq!(chosen.into_iter().map(cost).sum::<u64>(), divisions.min().unwrap(), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_token_is_in_an_epoch_once() {
+    for seed in 0..60 {
+        let longest = 1 + seed * 2;
+        let examples = random_examples(seed, 1 + 5 * seed as usize, longest);
+        let buckets = Buckets::choose(&examples, 1000, if seed % 3 == 0 { 16 } else { 0 }, 4).unwrap();
+        assert!((1..=4).contains(&buckets.shapes().len()));
+        let unit = if longest < 32 { 4 } else { 8 };
+        for shape in buckets.shapes() {
+            assert_eq!((shape.source_length % unit, shape.target_length % unit), (0, 0));
+        }
+        let batches = Batches::new(buckets, examples.clone()).unwrap();
+        for plans in [batches.in_order(), batches.epoch(seed, 0), batches.epoch(seed, 1)] {
+            let (mut sources, mut targets) = (Vec::<u32>::new(), Vec::<u32>::new());
+            let (mut pairs, mut tokens, mut positions) = (0, 0, 0);
+            for plan in &plans {
+                let batch = batches.build(plan);
+                positions += batch.source.len() + batch.target_in.len();
+                sources.extend(batch.source.iter().filter(|&&id| id > EOS));
+                targets.extend(batch.target_out.iter().filter(|&&id| id > EOS && id != IGNORE));
+                pairs += batch.pairs;
+                tokens += batch.tokens as usize;
+                assert_eq!(batch.target_out.iter().filter(|&&id| id != IGNORE).count(), batch.tokens as usize);
+                assert_eq!(batch.target_lengths.iter().sum::<u32>(), batch.tokens);
+                assert_eq!(batch.source.iter().filter(|&&id| id == EOS).count(), batch.pairs);
+                assert_eq!(batch.target_in.iter().filter(|&&id| id == BOS).count(), batch.pairs);
+            }
+            sources.sort_unstable();
+            targets.sort_unstable();
+            assert_eq!(sources, examples.iter().flat_map(|e| e.source.clone()).collect::<Vec<_>>(), "seed {seed}");
+            assert_eq!(targets, examples.iter().flat_map(|e| e.target.clone()).collect::<Vec<_>>(), "seed {seed}");
+            assert_eq!((pairs, tokens), (examples.len(), targets.len() + examples.len()));
+            let used = sources.len() + targets.len() + 2 * pairs;
+            assert_eq!(batches.padded_share(), 1.0 - used as f64 / positions as f64);
+        }
+    }
+}
+
+#[test]
+fn the_order_depends_on_seed_and_epoch_alone() {
+    let batches = |examples| Batches::new(Buckets::choose(&examples, 200, 0, 4).unwrap(), examples).unwrap();
+    let (one, two) = (batches(random_examples(1, 300, 40)), batches(random_examples(1, 300, 40)));
+    assert_eq!(one.epoch(5, 3), two.epoch(5, 3));
+    assert_ne!(one.epoch(5, 3), one.epoch(5, 4));
+    assert_ne!(one.epoch(5, 3), one.epoch(6, 3));
+    assert_ne!(one.epoch(5, 4), one.epoch(6, 3));
+}
+
+#[test]
+fn shuffles_are_uniform() {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let mut counts = BTreeMap::<[u8; 4], f64>::new();
+    for _ in 0..24_000 {
+        let mut items = [0, 1, 2, 3];
+        shuffle(&mut items, &mut rng);
+        *counts.entry(items).or_default() += 1.0;
+    }
+    assert_eq!(counts.len(), 24);
+    let chi_squared: f64 = counts.values().map(|count| (count - 1000.0).powi(2) / 1000.0).sum();
+    assert!(chi_squared < 49.7, "{chi_squared} with 23 degrees of freedom: less than one chance in a thousand");
+}
+
+#[test]
+fn positions_are_sorted_by_token() {
+    assert_eq!(by_token(&[2, 0, 2, 1, 0, 0], 4), [0, 3, 4, 6, 6, 1, 4, 5, 3, 0, 2]);
+    assert_eq!(by_token(&[], 2), [0, 0, 0]);
+    for seed in 0..50 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let ids: Vec<u32> = (0..seed * 7).map(|_| below(20, &mut rng) as u32).collect();
+        let mut expected: Vec<u32> = (0..ids.len() as u32).collect();
+        expected.sort_by_key(|&position| ids[position as usize]);
+        assert_eq!(by_token(&ids, 20)[21..], expected, "seed {seed}");
+    }
+}
