@@ -6,12 +6,17 @@
 
 pub mod case;
 pub mod cpu;
+pub mod decode;
+pub mod device;
 pub mod error;
 pub mod gpu;
 pub mod grad;
 pub mod graph;
+pub mod models;
+pub mod network;
 pub mod op;
 pub mod ops;
+pub mod parameters;
 pub mod philox;
 pub mod plan;
 pub mod recipe;
@@ -19,4 +24,5 @@ pub mod shader;
 pub mod step;
 pub mod tensor;
 pub mod text;
+pub mod train;
 pub mod verify;

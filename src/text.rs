@@ -4,4 +4,5 @@ pub mod batch;
 pub mod bleu;
 pub mod chrf;
 pub mod corpus;
+pub mod phrasebook;
 pub mod tokenizer;

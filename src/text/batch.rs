@@ -12,8 +12,7 @@ use super::corpus::Pair;
 use super::tokenizer::{BOS, EOS, PAD, Tokenizer};
 use crate::error::{Error, Result};
 
-/// In [`Batch::target_out`], the mark of a position that has no target and no loss.
-pub const IGNORE: u32 = u32::MAX;
+pub use crate::ops::cross_entropy::IGNORE;
 
 /// A sentence pair as token ids, without special tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,3 @@
+//! Models: each adds operations to a graph.
+
+pub mod transformer;

@@ -1,0 +1,205 @@
+//! Flat parameters: every weight, its gradient and its moments at the same offset of a few large buffers, so that
+//! clipping and the optimiser are one dispatch per buffer.
+
+use crate::case::Draw;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::graph::{Graph, Memory, Resident, Value};
+use crate::philox::site;
+use crate::tensor::{Tensor, Type};
+use std::collections::HashMap;
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// Uniform within ±sqrt(6 / (in + out)) of a matrix (out, in) (Glorot and Bengio 2010).
+    Xavier,
+    /// Normal with this standard deviation.
+    Normal(f64),
+    /// A constant.
+    Constant(f32),
+}
+
+/// A parameter that a model needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declaration {
+    /// The name that PyTorch and transformers know.
+    pub name: String,
+    /// Dimensions; a matrix is (out, in).
+    pub dims: Vec<usize>,
+    /// How it starts.
+    pub init: Init,
+}
+
+/// A declared parameter and where it lies.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Name, dimensions, start.
+    pub declaration: Declaration,
+    /// Which flat buffer.
+    pub shard: usize,
+    /// First element in it, a multiple of 64 (256 bytes, the alignment of a binding).
+    pub offset: usize,
+}
+
+/// One flat buffer and its companions.
+#[derive(Clone, Copy, Debug)]
+pub struct Shard {
+    /// Elements, padding included.
+    pub elements: usize,
+    /// Elements that weight decay reaches: matrices come first.
+    pub decayed: usize,
+    /// The parameters.
+    pub values: Resident,
+    /// Their gradients and moments; none where a model is only run.
+    pub training: Option<[Resident; 3]>,
+}
+
+/// The parameters of a model.
+#[derive(Clone, Debug)]
+pub struct Parameters {
+    /// In the order in which they lie.
+    pub entries: Vec<Entry>,
+    /// The flat buffers.
+    pub shards: Vec<Shard>,
+}
+
+/// The parameters as values of one graph.
+#[derive(Clone, Debug)]
+pub struct Weights(HashMap<String, Value>);
+
+impl Weights {
+    /// The value of a parameter. Panics when there is none of this name: the model declares what it uses.
+    #[track_caller]
+    pub fn get(&self, name: &str) -> Value {
+        *self.0.get(name).unwrap_or_else(|| panic!("parameter {name} was not declared"))
+    }
+
+    /// The value of a parameter that a model may do without.
+    pub fn find(&self, name: &str) -> Option<Value> {
+        self.0.get(name).copied()
+    }
+}
+
+impl Parameters {
+    /// Lays parameters out in buffers of at most `binding` bytes. Errors: one parameter is larger than that.
+    pub fn new(declarations: Vec<Declaration>, memory: &mut Memory, binding: u64, training: bool) -> Result<Parameters> {
+        let largest = (binding.min(128 << 20) / 4) as usize;
+        let (matrices, vectors): (Vec<_>, Vec<_>) = declarations.into_iter().partition(|d| d.dims.len() >= 2);
+        let mut entries: Vec<Entry> = vec![];
+        let mut sizes: Vec<(usize, usize)> = vec![];
+        for declaration in matrices.into_iter().chain(vectors) {
+            let n = declaration.dims.iter().product::<usize>().next_multiple_of(64);
+            if n > largest {
+                let (name, mib) = (&declaration.name, n >> 18);
+                return Err(Error::Input(format!(
+                    "{name} {:?} takes {mib} MiB, this device binds {} MiB at once; lower tokenizer.vocab_size or \
+                     model.d_model",
+                    declaration.dims,
+                    largest >> 18
+                )));
+            }
+            if sizes.last().is_none_or(|(elements, _)| elements + n > largest) {
+                sizes.push((0, 0));
+            }
+            let shard = sizes.len() - 1;
+            let (elements, decayed) = &mut sizes[shard];
+            let offset = *elements;
+            *elements += n;
+            if declaration.dims.len() >= 2 {
+                *decayed = *elements;
+            }
+            entries.push(Entry { declaration, shard, offset });
+        }
+        let mut shard = |(i, (elements, decayed)): (usize, (usize, usize))| {
+            let mut declare = |what: &str| memory.declare(format!("{what}.{i}"), Type::f32([elements]));
+            let values = declare("parameters");
+            let training = training.then(|| ["gradients", "moment1", "moment2"].map(declare));
+            Shard { elements, decayed, values, training }
+        };
+        let shards = sizes.into_iter().enumerate().map(&mut shard).collect();
+        Ok(Parameters { entries, shards })
+    }
+
+    /// The parameters as values of a graph.
+    pub fn bind(&self, g: &mut Graph) -> Weights {
+        let mut value = |e: &Entry| {
+            let d = &e.declaration;
+            (d.name.clone(), g.resident(&d.name, self.shards[e.shard].values, e.offset, Type::f32(d.dims.clone())))
+        };
+        Weights(self.entries.iter().map(&mut value).collect())
+    }
+
+    /// Where the gradients of all parameters go, in order of the entries. Panics when they are not for training.
+    pub fn gradients(&self, g: &mut Graph) -> Vec<Value> {
+        let mut value = |e: &Entry| {
+            let [gradients, ..] = self.shards[e.shard].training.expect("parameters for training");
+            g.resident(&e.declaration.name, gradients, e.offset, Type::f32(e.declaration.dims.clone()))
+        };
+        self.entries.iter().map(&mut value).collect()
+    }
+
+    /// Number of scalars.
+    pub fn count(&self) -> usize {
+        self.entries.iter().map(|e| e.declaration.dims.iter().product::<usize>()).sum()
+    }
+
+    /// The starting values, from a seed and each parameter's name.
+    pub fn initial(&self, seed: u64) -> Vec<(String, Tensor)> {
+        let tensor = |e: &Entry| {
+            let d = &e.declaration;
+            let mut draw = Draw::new(seed ^ (site(&d.name) as u64) << 32);
+            let n: usize = d.dims.iter().product();
+            let data = match d.init {
+                Init::Constant(c) => vec![c; n],
+                Init::Normal(deviation) => (0..n).map(|_| (deviation * draw.normal()) as f32).collect(),
+                Init::Xavier => {
+                    let range = (6.0 / (d.dims[0] + d.dims[1]) as f64).sqrt();
+                    (0..n).map(|_| (range * (2.0 * draw.uniform() - 1.0)) as f32).collect()
+                }
+            };
+            (d.name.clone(), Tensor::f32(d.dims.clone(), data))
+        };
+        self.entries.iter().map(tensor).collect()
+    }
+
+    /// Writes named tensors into buffers that `pick` chooses for a shard. Errors: a parameter is missing, or of
+    /// another shape, or there is one too many; `file` is for the message.
+    pub fn write(
+        &self,
+        device: &mut Device,
+        file: &str,
+        tensors: &[(String, Tensor)],
+        pick: impl Fn(&Shard) -> Resident,
+    ) -> Result<()> {
+        let by_name: HashMap<&str, &Tensor> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
+        for e in &self.entries {
+            let d = &e.declaration;
+            let found = by_name.get(d.name.as_str());
+            let tensor = found.ok_or_else(|| Error::Input(format!("{file}: {} is missing", d.name)))?;
+            if *tensor.ty() != Type::f32(d.dims.clone()) {
+                let expected = Type::f32(d.dims.clone());
+                return Err(Error::Input(format!("{file}: {} is {}, expected {expected}", d.name, tensor.ty())));
+            }
+            device.write_resident(pick(&self.shards[e.shard]), e.offset, tensor);
+        }
+        match tensors.iter().find(|(name, _)| !self.entries.iter().any(|e| e.declaration.name == *name)) {
+            Some((name, _)) => Err(Error::Input(format!("{file}: {name} belongs to no parameter of this model"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads named tensors back from buffers that `pick` chooses for a shard.
+    pub async fn read(&self, device: &Device, pick: impl Fn(&Shard) -> Resident) -> Result<Vec<(String, Tensor)>> {
+        let mut flat = vec![];
+        for shard in &self.shards {
+            flat.push(device.read_resident(pick(shard), 0, shard.elements).await?);
+        }
+        let tensor = |e: &Entry| {
+            let d = &e.declaration;
+            let n = d.dims.iter().product();
+            (d.name.clone(), flat[e.shard].range(e.offset, n).reshape(d.dims.clone()))
+        };
+        Ok(self.entries.iter().map(tensor).collect())
+    }
+}

@@ -1,0 +1,143 @@
+//! Training against PyTorch: ten steps of a small Transformer, its first gradients, its parameters afterwards
+//! (`tests/golden/transformer.py` made the values).
+
+use pollster::block_on;
+use seqloom::cpu::{Cpu, Mode};
+use seqloom::device::Device;
+use seqloom::gpu::{Gpu, Options, enumerate};
+use seqloom::models::transformer::Transformer;
+use seqloom::network::Network;
+use seqloom::recipe::Recipe;
+use seqloom::tensor::{Tensor, Type};
+use seqloom::text::batch::{BatchPlan, Batches, Buckets, Example};
+use seqloom::train::Trainer;
+use std::collections::BTreeMap;
+
+const RECIPE: &str = r#"
+[model]
+d_model = 32
+heads = 4
+encoder_layers = 2
+decoder_layers = 2
+ffn = 64
+dropout = 0.0
+[data]
+builtin = "phrasebook"
+[train]
+lr = 5e-3
+warmup = 4
+weight_decay = 0.01
+clip = 1.0
+label_smoothing = 0.1
+"#;
+
+type Tensors = BTreeMap<String, Tensor>;
+
+fn golden() -> Tensors {
+    let bytes = include_bytes!("golden/transformer.safetensors");
+    let file = safetensors::SafeTensors::deserialize(bytes).expect("a safetensors file");
+    let tensor = |(name, view): (String, safetensors::tensor::TensorView)| {
+        let dims = view.shape().to_vec();
+        let ty = match view.dtype() {
+            safetensors::Dtype::F32 => Type::f32(dims),
+            safetensors::Dtype::U32 => Type::u32(dims),
+            other => panic!("{name} is {other:?}"),
+        };
+        (name, Tensor::from_bytes(&ty, view.data()))
+    };
+    file.tensors().into_iter().map(tensor).collect()
+}
+
+/// The stored batches as examples without special tokens, four to a batch.
+fn examples(golden: &Tensors) -> Vec<Example> {
+    let mut all = vec![];
+    for k in 0..10 {
+        let get = |name: &str| golden[&format!("batch.{k}.{name}")].as_u32();
+        for r in 0..4 {
+            let source = &get("source")[r * 9..][..get("source_lengths")[r] as usize - 1];
+            let target = &get("target_in")[r * 8 + 1..][..get("target_lengths")[r] as usize - 1];
+            all.push(Example { source: source.into(), target: target.into() });
+        }
+    }
+    all
+}
+
+fn trainer(device: Device, golden: &Tensors) -> Trainer {
+    let recipe = Recipe::parse("golden", RECIPE, &[]).expect("a recipe");
+    let examples = examples(golden);
+    let buckets = Buckets::choose(&examples, 0, 4, 1).expect("buckets");
+    let batches = Batches::new(buckets, examples).expect("batches");
+    let model = Transformer::new(&recipe.model, 37);
+    let network = Network::new(device, model, 16, true).expect("a network");
+    let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
+    let named = |prefix: &str| -> Vec<(String, Tensor)> {
+        golden.iter().filter_map(|(n, t)| Some((n.strip_prefix(prefix)?.to_string(), t.clone()))).collect()
+    };
+    trainer.network.write_parameters("golden", &named("init.")).expect("the stored parameters fit");
+    trainer
+}
+
+fn close(what: &str, have: &Tensor, want: &Tensor, bound: f64) {
+    for (i, (have, want)) in have.as_f32().iter().zip(want.as_f32()).enumerate() {
+        assert!(((have - want).abs() as f64) <= bound, "{what}[{i}]: {have}, PyTorch {want}, bound {bound}");
+    }
+}
+
+fn agrees_with_pytorch(device: Device) {
+    let golden = golden();
+    let steps: serde_json::Value = serde_json::from_str(include_str!("golden/transformer.json")).expect("JSON");
+    let mut trainer = trainer(device, &golden);
+    for k in 0..10 {
+        let plan = BatchPlan { bucket: 0, examples: (4 * k..4 * k + 4).collect() };
+        block_on(trainer.step_on(&plan)).expect("a step");
+        let have = block_on(trainer.drain()).expect("finite").remove(0);
+        let want = |name: &str| steps["steps"][k][name].as_f64().expect("a number");
+        for (name, have) in [("loss", have.loss), ("nll", have.nll), ("kl", have.kl), ("grad_norm", have.grad_norm)] {
+            let relative = ((have - want(name)) / want(name)).abs();
+            println!("step {} {name}: {have:.7}, relative difference {relative:.1e}", k + 1);
+            assert!(relative <= 1e-5, "step {} {name}: {have}, PyTorch {}", k + 1, want(name));
+        }
+        assert!((have.lr - want("lr")).abs() <= 1e-9);
+        assert_eq!(have.tokens as f64, want("tokens"));
+        if k == 0 {
+            let mut worst: f64 = 0.0;
+            for (name, gradient) in block_on(trainer.read_gradients()).expect("gradients") {
+                let want = &golden[&format!("grad.{name}")];
+                let largest = want.as_f32().iter().fold(0f64, |a, g| a.max(g.abs() as f64));
+                // The key projection's bias shifts all scores of a row alike: its exact gradient is zero, and what
+                // both sides hold is roundoff.
+                let bound = if name.ends_with("k_proj.bias") { 1e-7 } else { 1e-5 * largest };
+                close(&name, &gradient, want, bound);
+                if !name.ends_with("k_proj.bias") {
+                    let apart = gradient.as_f32().iter().zip(want.as_f32()).map(|(a, b)| (a - b).abs() as f64);
+                    worst = apart.fold(worst, |a, d| a.max(d / largest));
+                }
+            }
+            println!("first gradients: largest difference {worst:.1e} of a tensor's largest element");
+        }
+    }
+    for (name, value) in block_on(trainer.network.read_parameters()).expect("parameters") {
+        // Adam makes full steps of that roundoff.
+        if !name.ends_with("k_proj.bias") {
+            close(&name, &value, &golden[&format!("final.{name}")], 5e-5);
+        }
+    }
+}
+
+#[test]
+fn gpu_agrees_with_pytorch() {
+    let adapters = block_on(enumerate());
+    let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
+    let gpu = block_on(Gpu::open(found, Options { portable: true, ..Options::default() })).expect("a device");
+    agrees_with_pytorch(Device::Gpu(Box::new(gpu)));
+}
+
+#[test]
+fn fast_cpu_agrees_with_pytorch() {
+    agrees_with_pytorch(Device::cpu());
+}
+
+#[test]
+fn definitions_agree_with_pytorch() {
+    agrees_with_pytorch(Device::Cpu(Cpu::new(Mode::Definition)));
+}
