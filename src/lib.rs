@@ -5,6 +5,7 @@
 //! it, one on the GPU ([`gpu`]), one on the CPU ([`cpu`]).
 
 pub mod case;
+pub mod checkpoint;
 pub mod cpu;
 pub mod decode;
 pub mod device;

@@ -1,0 +1,88 @@
+//! The command line: files, the terminal, the clock. Everything else is in the library.
+
+mod data;
+mod device;
+mod devices;
+mod evaluate;
+mod files;
+mod plot;
+mod recipes;
+mod report;
+mod run_dir;
+mod train;
+mod translate;
+mod verify;
+
+use clap::{Args, Parser, Subcommand};
+use seqloom::error::Result;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Trains sequence models in compute shaders, on any Vulkan, Metal or DX12 GPU.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a model from raw text; the same command again goes on where it stopped
+    Train(train::Train),
+    /// Translate standard input, line by line, to standard output
+    Translate(translate::Translate),
+    /// Loss, perplexity, BLEU and chrF of a model on a test set
+    Evaluate(evaluate::Evaluate),
+    /// List the adapters, and which one would be used
+    Devices(devices::Devices),
+    /// Compare every kernel with its CPU definition on this adapter
+    Verify(verify::Verify),
+    /// List the built-in recipes, or print one with every key explained
+    Recipes(recipes::Recipes),
+}
+
+/// Where to run, and which shaders.
+#[derive(Args, Clone)]
+struct DeviceArgs {
+    /// auto, cpu, an index or a part of a name of `seqloom devices`
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+    /// Read shaders from this directory; what it lacks is taken from the program
+    #[arg(long, value_name = "DIR")]
+    shaders: Option<PathBuf>,
+    /// Run the shaders of --shaders without bounds and loop checks
+    #[arg(long, requires = "shaders")]
+    unchecked: bool,
+    /// Run every shader with bounds and loop checks
+    #[arg(long, conflicts_with = "unchecked")]
+    checked: bool,
+}
+
+/// Parses the arguments and runs. Exit code 2 for the user's mistakes, 1 for other failures.
+pub fn main() -> ExitCode {
+    // Mesa's device-select layer looks for a Wayland display and complains on standard error when there is none. It
+    // only reorders adapters, which `auto` does itself.
+    if std::env::var_os("NODEVICE_SELECT").is_none() {
+        // Safety: no other thread exists yet.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::from(e.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Train(args) => train::run(&args),
+        Command::Translate(args) => translate::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Devices(args) => devices::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Recipes(args) => recipes::run(&args),
+    }
+}

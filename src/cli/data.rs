@@ -1,0 +1,62 @@
+//! From a recipe's data section to sentence pairs.
+
+use super::files;
+use seqloom::error::{Error, Result};
+use seqloom::recipe::{Builtin, Recipe};
+use seqloom::text::corpus::{self, Corpus, Pair};
+use seqloom::text::phrasebook::phrasebook;
+use std::path::Path;
+
+/// Raw text, split.
+pub struct Data {
+    /// To learn from.
+    pub train: Vec<Pair>,
+    /// To judge by while training.
+    pub valid: Vec<Pair>,
+    /// To judge by at the end: held out from both, or the validation pairs where there are no others.
+    pub test: Vec<Pair>,
+    /// One line that says what was read.
+    pub report: String,
+}
+
+/// Reads what the recipe names. Errors: a file is missing, empty, not UTF-8, or not parallel.
+pub fn load(recipe: &Recipe) -> Result<Data> {
+    let d = &recipe.data;
+    if d.builtin == Builtin::Phrasebook {
+        let book = phrasebook(recipe.train.seed, d.pairs);
+        let report = format!("{} pairs of the built-in phrasebook", book.train.len());
+        return Ok(Data { train: book.train, valid: book.valid, test: book.test, report });
+    }
+    let all = match d.tsv.as_str() {
+        "" => parallel(&d.source, &d.target)?,
+        tsv => table(tsv)?,
+    };
+    let report = all.report.to_string();
+    let (train, valid) = match (d.valid_source.as_str(), d.valid_tsv.as_str()) {
+        ("", "") => corpus::split_tail(all.pairs, d.valid_fraction)?,
+        ("", tsv) => (all.pairs, table(tsv)?.pairs),
+        (source, _) => (all.pairs, parallel(source, &d.valid_target)?.pairs),
+    };
+    Ok(Data { train, test: valid.clone(), valid, report })
+}
+
+fn table(file: &str) -> Result<Corpus> {
+    let bytes = files::read(Path::new(file))?;
+    if file.to_lowercase().ends_with(".csv") { corpus::csv(file, &bytes) } else { corpus::tsv(file, &bytes) }
+}
+
+fn parallel(source: &str, target: &str) -> Result<Corpus> {
+    let (a, b) = (files::read(Path::new(source))?, files::read(Path::new(target))?);
+    corpus::parallel(source, &a, target, &b)
+}
+
+/// Fails when every pair was too long.
+pub fn some_left(kept: usize, dropped: usize, what: &str, recipe: &Recipe) -> Result<()> {
+    match kept {
+        0 => Err(Error::Input(format!(
+            "all {dropped} {what} pairs have more than data.max_length = {} tokens on a side; raise it",
+            recipe.data.max_length
+        ))),
+        _ => Ok(()),
+    }
+}

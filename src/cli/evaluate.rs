@@ -1,0 +1,74 @@
+//! `seqloom evaluate`: loss, perplexity, BLEU and chrF on a test set.
+
+use super::train::score;
+use super::translate::load;
+use super::{DeviceArgs, files};
+use clap::Args;
+use pollster::block_on;
+use seqloom::error::{Error, Result};
+use seqloom::text::batch::{Batches, Buckets, encode_pairs};
+use seqloom::text::bleu::BLEU_SIGNATURE;
+use seqloom::text::corpus;
+use seqloom::train::evaluate_network;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Arguments of `evaluate`.
+#[derive(Args)]
+pub struct Evaluate {
+    /// The run directory
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Sentences to translate, one a line
+    #[arg(long, value_name = "FILE")]
+    source: PathBuf,
+    /// Their translations, line by line
+    #[arg(long, value_name = "FILE")]
+    reference: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Evaluates and prints on standard output.
+pub fn run(args: &Evaluate) -> Result<ExitCode> {
+    let since = Instant::now();
+    let (source, reference) = (args.source.display().to_string(), args.reference.display().to_string());
+    let bytes = (files::read(&args.source)?, files::read(&args.reference)?);
+    let pairs = corpus::parallel(&source, &bytes.0, &reference, &bytes.1)?;
+    let mut loaded = load(&args.model, &args.device)?;
+    let recipe = &loaded.recipe;
+    let longest = loaded.network.positions();
+    let (examples, dropped) = encode_pairs(&loaded.tokenizer, &pairs.pairs, longest);
+    if examples.is_empty() {
+        return Err(Error::Input(format!("{source}: all {dropped} lines have more than {longest} tokens")));
+    }
+    if dropped > 0 {
+        eprintln!("warning: {dropped} pairs with more than {longest} tokens on a side are left out of the loss");
+    }
+    let t = &recipe.train;
+    // A test set may hold longer sentences than the training set did.
+    let longest_pair = examples.iter().map(|e| e.lengths().0 + e.lengths().1).max().unwrap_or(0) + 16;
+    let buckets = Buckets::choose(&examples, t.batch_tokens.max(longest_pair), t.batch_size, 4)?;
+    let set = Batches::new(buckets, examples)?;
+    let evaluation = block_on(evaluate_network(&mut loaded.network, recipe, &set))?;
+    let (_, scores) = score(&mut loaded.network, &mut loaded.decoder, &loaded.tokenizer, &pairs.pairs)?;
+    let seconds = since.elapsed().as_secs_f64();
+    let perplexity = evaluation.nll.exp();
+    if args.json {
+        let object = serde_json::json!({ "loss": evaluation.loss, "perplexity": perplexity, "bleu": scores.bleu,
+            "chrf": scores.chrf, "signature": BLEU_SIGNATURE, "tokens": evaluation.tokens, "seconds": seconds });
+        println!("{object}");
+    } else {
+        println!("pairs       {}", pairs.report);
+        println!("loss        {:.4} (label smoothing {}, {} tokens)", evaluation.loss, t.label_smoothing, evaluation.tokens);
+        println!("perplexity  {perplexity:.3} (without smoothing)");
+        println!("BLEU        {:.2} ({BLEU_SIGNATURE})", scores.bleu);
+        println!("chrF        {:.2}", scores.chrf);
+        println!("seconds     {seconds:.1}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,114 @@
+//! Files: read with one clear line when that fails, written whole or not at all.
+
+use seqloom::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+fn why(e: &std::io::Error) -> String {
+    match e.kind() {
+        ErrorKind::NotFound => "no such file or directory".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        ErrorKind::IsADirectory => "is a directory".into(),
+        ErrorKind::NotADirectory => "a part of the path is not a directory".into(),
+        _ => e.to_string(),
+    }
+}
+
+/// The bytes of a file.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|e| Error::Input(format!("cannot read {}: {}", path.display(), why(&e))))
+}
+
+/// The text of a file.
+pub fn read_text(path: &Path) -> Result<String> {
+    String::from_utf8(read(path)?)
+        .map_err(|e| Error::Input(format!("{}: invalid UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to())))
+}
+
+fn cannot_write(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
+    move |e| Error::Input(format!("cannot write {}: {}", path.display(), why(&e)))
+}
+
+/// Makes a directory and those above it.
+pub fn make_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(cannot_write(path))
+}
+
+/// Replaces a file by one with these bytes: written under another name, synced, renamed.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.new"));
+    write_synced(&temporary, bytes)?;
+    fs::rename(&temporary, path).map_err(cannot_write(path))
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(cannot_write(path))
+}
+
+/// Makes a directory with these files appear at once: written under another name, synced, renamed once. One that is
+/// there already is replaced.
+pub fn write_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.new"));
+    remove_dir(&temporary)?;
+    make_dir(&temporary)?;
+    for (file, bytes) in files {
+        write_synced(&temporary.join(file), bytes)?;
+    }
+    remove_dir(path)?;
+    fs::rename(&temporary, path).map_err(cannot_write(path))?;
+    // The rename itself must reach the disk; only a directory's own sync promises that, where it can be opened.
+    if let Some(parent) = path.parent()
+        && let Ok(directory) = File::open(parent)
+    {
+        let _ = directory.sync_all();
+    }
+    Ok(())
+}
+
+/// Removes a directory if it is there.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(cannot_write(path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Names of what is in a directory, sorted; none if there is no such directory.
+pub fn list(path: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        Err(e) => return Err(Error::Input(format!("cannot read {}: {}", path.display(), why(&e)))),
+    };
+    let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Appends text to a file.
+pub fn append(path: &Path, text: &str) -> Result<()> {
+    let open = || File::options().create(true).append(true).open(path);
+    open().and_then(|mut file| file.write_all(text.as_bytes())).map_err(cannot_write(path))
+}
+
+/// The WGSL files of a directory and of its `lib`, relative to it.
+pub fn shaders(dir: &Path) -> Result<Vec<(String, String)>> {
+    let mut files = vec![];
+    for (prefix, dir) in [("", dir.to_path_buf()), ("lib/", dir.join("lib"))] {
+        for name in list(&dir)?.into_iter().filter(|n| n.ends_with(".wgsl")) {
+            files.push((format!("{prefix}{name}"), read_text(&dir.join(&name))?));
+        }
+    }
+    match files.is_empty() {
+        true => Err(Error::Input(format!("{}: there are no .wgsl files here", PathBuf::from(dir).display()))),
+        false => Ok(files),
+    }
+}

@@ -1,0 +1,35 @@
+//! `seqloom recipes`: the built-in recipes.
+
+use clap::Args;
+use seqloom::error::{Error, Result};
+use seqloom::recipe::Recipe;
+use std::process::ExitCode;
+
+/// Arguments of `recipes`.
+#[derive(Args)]
+pub struct Recipes {
+    /// Print this recipe as TOML, every key with its meaning, type and default
+    name: Option<String>,
+}
+
+/// The TOML of a built-in recipe, or what there is instead.
+pub fn builtin(name: &str) -> Result<&'static str> {
+    Recipe::builtin(name).ok_or_else(|| {
+        let names: Vec<&str> = Recipe::builtin_names().collect();
+        Error::Input(format!("there is no recipe {name}; built in: {}", names.join(", ")))
+    })
+}
+
+/// Prints on standard output.
+pub fn run(args: &Recipes) -> Result<ExitCode> {
+    match &args.name {
+        Some(name) => print!("{}", Recipe::parse(name, builtin(name)?, &[])?.to_toml()),
+        None => {
+            for name in Recipe::builtin_names() {
+                let about = builtin(name)?.lines().next().unwrap_or_default().trim_start_matches("# ");
+                println!("{name:12} {about}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,208 @@
+//! A run directory: a Hugging Face directory plus our state.
+
+use super::files;
+use seqloom::checkpoint;
+use seqloom::error::{Error, Result};
+use seqloom::models::transformer::Transformer;
+use seqloom::recipe::Recipe;
+use seqloom::tensor::Tensor;
+use seqloom::text::tokenizer::{BOS, EOS, PAD, Tokenizer};
+use seqloom::train::Progress;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What a checkpoint keeps besides tensors.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingState {
+    /// Where training stands.
+    pub progress: Progress,
+    /// Lowest validation loss so far, and at which step.
+    pub best: Option<(f64, u64)>,
+    /// Seconds of training so far, over all sittings.
+    pub seconds: f64,
+    /// Device that the steps ran on: another one adds in another order.
+    pub device: String,
+    /// Checksum of the encoded training pairs.
+    pub data: String,
+}
+
+/// A checkpoint in memory.
+pub struct Checkpoint {
+    /// Parameters by name.
+    pub parameters: Vec<(String, Tensor)>,
+    /// Moments by name.
+    pub moments: Vec<(String, Tensor)>,
+    /// The rest.
+    pub state: TrainingState,
+}
+
+/// The directory of a run.
+#[derive(Clone, Debug)]
+pub struct RunDir(PathBuf);
+
+impl RunDir {
+    /// A directory that may not exist yet.
+    pub fn new(path: &Path) -> RunDir {
+        RunDir(path.into())
+    }
+
+    /// The path of something in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Whether a run was started here. Errors: there is something else here, which must not be overwritten.
+    pub fn exists(&self) -> Result<bool> {
+        let names = files::list(&self.0)?;
+        match (names.is_empty(), names.iter().any(|n| n == "recipe.toml")) {
+            (true, _) => Ok(false),
+            (_, true) => Ok(true),
+            _ => Err(Error::Input(format!(
+                "{} is not empty and holds no run (no recipe.toml); choose another --out",
+                self.0.display()
+            ))),
+        }
+    }
+
+    /// Writes what does not change during a run.
+    pub fn start(&self, recipe: &Recipe, tokenizer: &Tokenizer, model: &Transformer) -> Result<()> {
+        files::make_dir(&self.path("checkpoints"))?;
+        files::write(&self.path("tokenizer.json"), tokenizer.to_json().as_bytes())?;
+        files::write(&self.path("tokenizer_config.json"), tokenizer.config_json().as_bytes())?;
+        files::write(&self.path("config.json"), &pretty(&config(recipe, model)))?;
+        files::write(&self.path("generation_config.json"), &pretty(&generation(recipe)))?;
+        files::write(&self.path("recipe.toml"), recipe.to_toml().as_bytes())
+    }
+
+    /// The effective recipe of the run.
+    pub fn recipe(&self) -> Result<Recipe> {
+        let path = self.path("recipe.toml");
+        let text = files::read_text(&path).map_err(|_| {
+            Error::Input(format!("{} is not a model directory: it holds no recipe.toml", self.0.display()))
+        })?;
+        Recipe::parse(&path.display().to_string(), &text, &[])
+    }
+
+    /// The tokenizer that was learned for the run.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let path = self.path("tokenizer.json");
+        Tokenizer::from_json(&path.display().to_string(), &files::read_text(&path)?)
+    }
+
+    /// The best model so far.
+    pub fn model(&self) -> Result<(String, Vec<(String, Tensor)>)> {
+        let path = self.path("model.safetensors");
+        let file = path.display().to_string();
+        let tensors = checkpoint::load(&file, &files::read(&path)?)?;
+        Ok((file, tensors))
+    }
+
+    /// Writes a checkpoint whole, makes its model the run's when it is the best, and drops old ones but the best and
+    /// the `keep` newest.
+    pub fn save(&self, c: &Checkpoint, keep: usize) -> Result<()> {
+        let step = c.state.progress.step;
+        let model = checkpoint::save(&c.parameters)?;
+        let moments = checkpoint::save(&c.moments)?;
+        let files = [
+            ("model.safetensors", &model[..]),
+            ("training_state.safetensors", &moments),
+            ("training_state.json", &pretty(&c.state)),
+        ];
+        files::write_dir(&self.checkpoint(step), &files)?;
+        let best = c.state.best.map_or(step, |(_, best)| best);
+        if best == step {
+            files::write(&self.path("model.safetensors"), &model)?;
+        }
+        let mut steps = self.steps()?;
+        steps.retain(|&s| s != best);
+        let old = steps.len().saturating_sub(keep);
+        for &s in &steps[..old] {
+            files::remove_dir(&self.checkpoint(s))?;
+        }
+        Ok(())
+    }
+
+    /// The newest checkpoint, if there is one.
+    pub fn latest(&self) -> Result<Option<(String, Checkpoint)>> {
+        let Some(&step) = self.steps()?.last() else { return Ok(None) };
+        let dir = self.checkpoint(step);
+        let file = dir.display().to_string();
+        let tensors = |name: &str| checkpoint::load(&dir.join(name).display().to_string(), &files::read(&dir.join(name))?);
+        let state = files::read_text(&dir.join("training_state.json"))?;
+        let state = serde_json::from_str(&state)
+            .map_err(|e| Error::Input(format!("{file}/training_state.json: not a training state: {e}")))?;
+        let parameters = tensors("model.safetensors")?;
+        let moments = tensors("training_state.safetensors")?;
+        Ok(Some((file, Checkpoint { parameters, moments, state })))
+    }
+
+    /// Makes the best model the run's again: a run may have been killed between its checkpoint and the copy.
+    pub fn refresh_best(&self, latest: &Checkpoint) -> Result<()> {
+        let Some((_, step)) = latest.state.best else { return Ok(()) };
+        files::write(&self.path("model.safetensors"), &files::read(&self.checkpoint(step).join("model.safetensors"))?)
+    }
+
+    /// Removes what a run left: `--fresh`.
+    pub fn clear(&self) -> Result<()> {
+        files::remove_dir(&self.0)
+    }
+
+    fn checkpoint(&self, step: u64) -> PathBuf {
+        self.path("checkpoints").join(format!("step-{step:06}"))
+    }
+
+    fn steps(&self) -> Result<Vec<u64>> {
+        let names = files::list(&self.path("checkpoints"))?;
+        let mut steps: Vec<u64> = names.iter().filter_map(|n| n.strip_prefix("step-")?.parse().ok()).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+}
+
+fn pretty(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_string_pretty(value).expect("plain data");
+    text.push('\n');
+    text.into_bytes()
+}
+
+/// transformers' configuration of a post-norm encoder–decoder, which it calls Marian.
+fn config(recipe: &Recipe, m: &Transformer) -> serde_json::Value {
+    serde_json::json!({
+        "architectures": ["MarianMTModel"],
+        "model_type": "marian",
+        "vocab_size": m.vocabulary,
+        "decoder_vocab_size": m.vocabulary,
+        "d_model": m.d_model,
+        "encoder_layers": m.encoder_layers,
+        "decoder_layers": m.decoder_layers,
+        "encoder_attention_heads": m.heads,
+        "decoder_attention_heads": m.heads,
+        "encoder_ffn_dim": m.ffn,
+        "decoder_ffn_dim": m.ffn,
+        "dropout": m.dropout,
+        "attention_dropout": m.dropout,
+        "activation_dropout": 0.0,
+        "activation_function": recipe.model.activation.to_string(),
+        "scale_embedding": m.scale_embedding,
+        "share_encoder_decoder_embeddings": m.tie_embeddings,
+        "tie_word_embeddings": m.tie_embeddings,
+        "max_position_embeddings": recipe.data.max_length.max(recipe.decode.max_length),
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "decoder_start_token_id": BOS,
+        "forced_eos_token_id": null,
+        "use_cache": true,
+    })
+}
+
+fn generation(recipe: &Recipe) -> serde_json::Value {
+    serde_json::json!({
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "decoder_start_token_id": BOS,
+        "max_length": recipe.decode.max_length,
+        "num_beams": 1,
+    })
+}

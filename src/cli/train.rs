@@ -1,0 +1,302 @@
+//! `seqloom train`: from raw text to a model, and on from where it stopped.
+
+use super::data::{self, Data};
+use super::report::{Report, Scores, clock};
+use super::run_dir::{Checkpoint, RunDir, TrainingState};
+use super::{DeviceArgs, device, files, recipes};
+use clap::Args;
+use pollster::block_on;
+use seqloom::decode::Decoder;
+use seqloom::error::{Error, Result};
+use seqloom::models::transformer::Transformer;
+use seqloom::network::Network;
+use seqloom::recipe::{Recipe, TokenizerKind};
+use seqloom::text::batch::{Batches, Buckets, Example, encode_pairs};
+use seqloom::text::bleu::corpus_bleu;
+use seqloom::text::chrf::corpus_chrf;
+use seqloom::text::corpus::Pair;
+use seqloom::text::phrasebook::nearest_translations;
+use seqloom::text::tokenizer::{Kind, Tokenizer};
+use seqloom::train::Trainer;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Shapes of batches that are planned and compiled.
+const BUCKETS: usize = 4;
+/// Pairs that an evaluation during training translates.
+const SCORED: usize = 200;
+/// Pairs that the end of a run shows.
+const SHOWN: usize = 12;
+
+/// Arguments of `train`.
+#[derive(Args)]
+pub struct Train {
+    /// A built-in recipe's name or a TOML file
+    #[arg(default_value = "phrasebook", value_name = "NAME|FILE")]
+    recipe: String,
+    /// The run directory [default: runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Set a key of the recipe, such as train.steps=500
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Start over: remove what the run directory holds
+    #[arg(long)]
+    fresh: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// Trains; exit code 0 also after Ctrl-C.
+pub fn run(args: &Train) -> Result<ExitCode> {
+    let recipe = read_recipe(args)?;
+    let dir = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
+    let run = RunDir::new(&dir);
+    let exists = run.exists()?;
+    let going_on = exists && !args.fresh;
+    if going_on {
+        check_same(&run, &recipe)?;
+    }
+
+    let data = data::load(&recipe)?;
+    let tokenizer = if going_on { run.tokenizer()? } else { learn_tokenizer(&recipe, &data.train)? };
+    let (train, train_dropped) = encode_pairs(&tokenizer, &data.train, recipe.data.max_length);
+    let (valid, valid_dropped) = encode_pairs(&tokenizer, &data.valid, recipe.data.max_length);
+    data::some_left(train.len(), train_dropped, "training", &recipe)?;
+    data::some_left(valid.len(), valid_dropped, "validation", &recipe)?;
+    let checksum = checksum(&train);
+    let (train, valid) = (batches(&recipe, train)?, batches(&recipe, valid)?);
+    eprintln!("data: {}; {} to train, {} to validate", data.report, train.examples().len(), valid.examples().len());
+    if train_dropped + valid_dropped > 0 {
+        let dropped = train_dropped + valid_dropped;
+        eprintln!("data: {dropped} pairs with more than {} tokens on a side dropped", recipe.data.max_length);
+    }
+
+    let opened = device::open(&args.device)?;
+    let model = Transformer::new(&recipe.model, tokenizer.vocab_size());
+    let positions = recipe.data.max_length.max(recipe.decode.max_length) + 1;
+    let network = Network::new(opened.device, model.clone(), positions, true)?;
+    eprintln!(
+        "model: {:.2} M parameters, {} tokens in the vocabulary, {:.0} % of the training positions are padding",
+        network.parameters.count() as f64 / 1e6,
+        tokenizer.vocab_size(),
+        100.0 * train.padded_share()
+    );
+    let mut trainer = block_on(Trainer::new(network, recipe.clone(), train, valid))?;
+    let mut state = TrainingState { device: opened.name, data: checksum, ..TrainingState::default() };
+    if going_on {
+        restore(&run, &mut trainer, &mut state)?;
+    } else {
+        if exists {
+            run.clear()?;
+        }
+        run.start(&recipe, &tokenizer, &model)?;
+    }
+    let steps = trainer.steps();
+    if trainer.progress.step >= steps {
+        eprintln!("{} is finished: {steps} steps; --set train.steps=N goes on, --fresh starts over", dir.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
+    let decoder = Decoder::new(&mut trainer.network, recipe.decode.max_length);
+    Session { run, data, tokenizer, trainer, decoder, state, report }.train(steps)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_recipe(args: &Train) -> Result<Recipe> {
+    let path = Path::new(&args.recipe);
+    let text = match Recipe::builtin(&args.recipe) {
+        Some(text) => text.to_string(),
+        None if path.exists() || args.recipe.ends_with(".toml") => files::read_text(path)?,
+        None => recipes::builtin(&args.recipe)?.to_string(),
+    };
+    Recipe::parse(&args.recipe, &text, &args.set)
+}
+
+/// A run goes on with the recipe that it was started with; only how long and how often may change.
+fn check_same(run: &RunDir, recipe: &Recipe) -> Result<()> {
+    let mut before = run.recipe()?;
+    let (t, b) = (&recipe.train, &mut before.train);
+    (b.steps, b.epochs, b.eval_every, b.save_every, b.keep, b.log_every) =
+        (t.steps, t.epochs, t.eval_every, t.save_every, t.keep, t.log_every);
+    before.decode = recipe.decode.clone();
+    before.name.clone_from(&recipe.name);
+    if before == *recipe {
+        return Ok(());
+    }
+    let (old, new) = (before.to_toml(), recipe.to_toml());
+    let differs = old.lines().zip(new.lines()).find(|(a, b)| a != b);
+    let (old, new) = differs.unwrap_or(("another recipe", "this one"));
+    let path = run.path("recipe.toml").display().to_string();
+    Err(Error::Input(format!("{path}: the run was started with {old}, now it is {new}; use another --out, or --fresh")))
+}
+
+fn learn_tokenizer(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizer> {
+    let kind = match recipe.tokenizer.kind {
+        TokenizerKind::Bpe => Kind::Bpe,
+        TokenizerKind::Char => Kind::Char,
+    };
+    let lines = pairs.iter().flat_map(|(source, target)| [source.as_str(), target.as_str()]);
+    Tokenizer::learn(kind, recipe.tokenizer.vocab_size, lines)
+}
+
+fn batches(recipe: &Recipe, examples: Vec<Example>) -> Result<Batches> {
+    let t = &recipe.train;
+    let buckets = Buckets::choose(&examples, t.batch_tokens, t.batch_size, BUCKETS)?;
+    Batches::new(buckets, examples)
+}
+
+/// FNV-1a over every token: tells a resumed run that its data is still the same.
+fn checksum(examples: &[Example]) -> String {
+    let mut hash = 0xcbf29ce484222325u64;
+    for word in examples.iter().flat_map(|e| e.source.iter().chain([&u32::MAX]).chain(&e.target).chain([&u32::MAX])) {
+        hash = (hash ^ *word as u64).wrapping_mul(0x100000001b3);
+    }
+    format!("{hash:016x}")
+}
+
+fn restore(run: &RunDir, trainer: &mut Trainer, state: &mut TrainingState) -> Result<()> {
+    let Some((file, checkpoint)) = run.latest()? else { return Ok(()) };
+    if checkpoint.state.data != state.data {
+        return Err(Error::Input(format!("{file}: the data is not what it was; use another --out, or --fresh")));
+    }
+    if checkpoint.state.device != state.device {
+        eprintln!("warning: the run was on {}; sums are rounded differently here", checkpoint.state.device);
+    }
+    trainer.restore(&file, &checkpoint.parameters, &checkpoint.moments, checkpoint.state.progress.clone())?;
+    run.refresh_best(&checkpoint)?;
+    *state = TrainingState { device: state.device.clone(), ..checkpoint.state };
+    eprintln!("going on after step {}", state.progress.step);
+    Ok(())
+}
+
+struct Session {
+    run: RunDir,
+    data: Data,
+    tokenizer: Tokenizer,
+    trainer: Trainer,
+    decoder: Decoder,
+    state: TrainingState,
+    report: Report,
+}
+
+impl Session {
+    fn train(mut self, steps: u64) -> Result<()> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = stop.clone();
+        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
+            .map_err(|e| Error::Run(format!("Ctrl-C cannot be caught: {e}")))?;
+        let t = self.trainer.recipe.train.clone();
+        let mut since = Instant::now();
+        loop {
+            let early = block_on(self.trainer.step())?;
+            let step = self.trainer.progress.step;
+            let stopping = stop.load(Ordering::Relaxed);
+            let last = step >= steps;
+            let every = |n: u64| n > 0 && step.is_multiple_of(n);
+            let (evaluating, saving) = (last || every(t.eval_every), last || stopping || every(t.save_every));
+            if evaluating || saving || every(t.log_every) || !early.is_empty() {
+                let metrics = [early, block_on(self.trainer.drain())?].concat();
+                self.report.steps(&metrics, since.elapsed());
+                since = Instant::now();
+            }
+            if evaluating {
+                self.evaluate()?;
+            }
+            if saving {
+                self.save()?;
+            }
+            if evaluating || saving {
+                since = Instant::now();
+            }
+            if last {
+                break;
+            }
+            if stopping {
+                self.report.finish();
+                eprintln!("stopped after step {step} and saved; the same command goes on from here");
+                return Ok(());
+            }
+        }
+        self.report.finish();
+        self.last_words()
+    }
+
+    fn evaluate(&mut self) -> Result<()> {
+        let evaluation = block_on(self.trainer.evaluate())?;
+        let pairs = &self.data.valid[..self.data.valid.len().min(SCORED)];
+        let (translations, scores) =
+            score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
+        self.report.evaluation(&evaluation, scores);
+        for ((source, _), translation) in pairs.iter().zip(&translations).take(2) {
+            self.report.say(&format!("    {source}\n    -> {translation}"));
+        }
+        let step = self.trainer.progress.step;
+        if self.state.best.is_none_or(|(loss, _)| evaluation.loss < loss) {
+            self.state.best = Some((evaluation.loss, step));
+        }
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<()> {
+        self.state.progress = self.trainer.progress.clone();
+        self.state.seconds = self.report.seconds();
+        let parameters = block_on(self.trainer.network.read_parameters())?;
+        let moments = block_on(self.trainer.read_moments())?;
+        // The rows come first: a run that is killed between the two drops them again when it goes on.
+        self.report.flush()?;
+        let checkpoint = Checkpoint { parameters, moments, state: self.state.clone() };
+        self.run.save(&checkpoint, self.trainer.recipe.train.keep)
+    }
+
+    /// The held-out set, with the best model.
+    fn last_words(mut self) -> Result<()> {
+        let (file, parameters) = self.run.model()?;
+        self.trainer.network.write_parameters(&file, &parameters)?;
+        let pairs = &self.data.test;
+        let (translations, scores) =
+            score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
+        let sources: Vec<&str> = pairs.iter().map(|p| p.0.as_str()).collect();
+        let references: Vec<&str> = pairs.iter().map(|p| p.1.as_str()).collect();
+        let nearest = nearest_translations(&self.data.train, &sources);
+        let nearest: Vec<&str> = nearest.iter().map(String::as_str).collect();
+        eprintln!("\n{} held-out sentences:", pairs.len());
+        for i in 0..pairs.len().min(SHOWN) {
+            let verdict = if translations[i] == references[i] { "=" } else { "~" };
+            eprintln!("    {}\n  {verdict} {}", sources[i], translations[i]);
+            if verdict == "~" {
+                eprintln!("    ({})", references[i]);
+            }
+        }
+        let exact = translations.iter().zip(&references).filter(|(a, b)| a == b).count();
+        eprintln!(
+            "held out: BLEU {:.2}, chrF {:.2}, {exact} of {} exact; answering with the nearest training sentence's \
+             translation: BLEU {:.2}",
+            scores.bleu,
+            scores.chrf,
+            pairs.len(),
+            corpus_bleu(&nearest, &references).score
+        );
+        eprintln!("{} after {}; try: seqloom translate --model {0}", self.run.path("").display(), clock(self.report.seconds()));
+        Ok(())
+    }
+}
+
+/// Translations of the sources of pairs, and how good they are.
+pub fn score(
+    network: &mut Network,
+    decoder: &mut Decoder,
+    tokenizer: &Tokenizer,
+    pairs: &[Pair],
+) -> Result<(Vec<String>, Scores)> {
+    let sources: Vec<Vec<u32>> = pairs.iter().map(|(source, _)| tokenizer.encode(source)).collect();
+    let ids = block_on(decoder.greedy(network, &sources))?;
+    let translations: Vec<String> = ids.iter().map(|ids| tokenizer.decode(ids)).collect();
+    let references: Vec<String> = pairs.iter().map(|(_, target)| target.clone()).collect();
+    let bleu = corpus_bleu(&translations, &references).score;
+    let chrf = corpus_chrf(&translations, &references);
+    Ok((translations, Scores { bleu, chrf }))
+}

@@ -1,0 +1,91 @@
+//! `seqloom translate`: standard input, line by line, to standard output.
+
+use super::run_dir::RunDir;
+use super::{DeviceArgs, device};
+use clap::Args;
+use pollster::block_on;
+use seqloom::decode::Decoder;
+use seqloom::error::{Error, Result};
+use seqloom::models::transformer::Transformer;
+use seqloom::network::Network;
+use seqloom::recipe::Recipe;
+use seqloom::text::corpus;
+use seqloom::text::tokenizer::Tokenizer;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Positions of a model that only runs: sinusoids go on past what it was trained for.
+const POSITIONS: usize = 4096;
+
+/// Arguments of `translate`.
+#[derive(Args)]
+pub struct Translate {
+    /// The run directory
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// A model that was read from a run directory.
+pub struct Loaded {
+    /// The recipe that it was trained with.
+    pub recipe: Recipe,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The model on a device.
+    pub network: Network,
+    /// A decoder for it.
+    pub decoder: Decoder,
+}
+
+/// Reads the best model of a run directory onto a device.
+pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
+    let run = RunDir::new(dir);
+    let recipe = run.recipe()?;
+    let tokenizer = run.tokenizer()?;
+    let (file, parameters) = run.model()?;
+    let opened = device::open(device)?;
+    let model = Transformer::new(&recipe.model, tokenizer.vocab_size());
+    let mut network = Network::new(opened.device, model, POSITIONS, false)?;
+    network.write_parameters(&file, &parameters)?;
+    let decoder = Decoder::new(&mut network, recipe.decode.max_length);
+    Ok(Loaded { recipe, tokenizer, network, decoder })
+}
+
+/// Translates; an empty line stays one.
+pub fn run(args: &Translate) -> Result<ExitCode> {
+    let mut bytes = vec![];
+    let mut loaded = load(&args.model, &args.device)?;
+    std::io::stdin()
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::Input(format!("standard input cannot be read: {e}")))?;
+    let lines = if bytes.is_empty() { vec![] } else { corpus::lines("standard input", &bytes)? };
+    let sources: Vec<Vec<u32>> = lines.iter().map(|line| loaded.tokenizer.encode(line)).collect();
+    warn_of_long(&sources, loaded.recipe.data.max_length);
+    let spoken: Vec<usize> = (0..lines.len()).filter(|&i| !lines[i].trim().is_empty()).collect();
+    let chosen: Vec<Vec<u32>> = spoken.iter().map(|&i| sources[i].clone()).collect();
+    let ids = block_on(loaded.decoder.greedy(&mut loaded.network, &chosen))?;
+    let mut translations = vec![String::new(); lines.len()];
+    for (i, ids) in spoken.into_iter().zip(ids) {
+        // One line in, one line out, whatever the model says.
+        translations[i] = loaded.tokenizer.decode(&ids).replace(['\n', '\r'], " ");
+    }
+    let mut out = std::io::stdout().lock();
+    for translation in translations {
+        writeln!(out, "{translation}").map_err(|e| Error::Input(format!("standard output cannot be written: {e}")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says once that some lines are longer than the model was trained for, and which ones are cut.
+fn warn_of_long(sources: &[Vec<u32>], trained: usize) {
+    let longer = sources.iter().filter(|s| s.len() + 1 > trained).count();
+    if longer > 0 {
+        eprintln!("warning: {longer} lines have more than the {trained} tokens that the model was trained for");
+    }
+    for (i, _) in sources.iter().enumerate().filter(|(_, s)| s.len() + 1 > POSITIONS) {
+        eprintln!("warning: line {} has more than {POSITIONS} tokens and is cut there", i + 1);
+    }
+}
