@@ -36,54 +36,51 @@ fn matmul_direct(@builtin(global_invocation_id) id: vec3<u32>) {
     let a_stride = a_columns * HEADS_A / 4u;
     let b_stride = b_columns * HEADS_B / 4u;
 
-    var sum: array<f32, TM * TN>;
+    var sum: array<vec4<f32>, TM * TN / 4u>;
     for (var k = 0u; k < run.z; k += 4u) {
-        // Four steps of k at once: element i holds A[m0 + i, k .. k + 4], element j holds B[k .. k + 4, n0 + j].
-        // Rows past the end are read from the last one and not written.
+        // Four steps of k at once: element i holds A[m0 + i, k .. k + 4], element 4 j + l holds
+        // B[k + l, n0 + 4 j .. n0 + 4 j + 4]. What lies past the end is read from the last row and not written.
         var at: array<vec4<f32>, TM>;
         var bt: array<vec4<f32>, TN>;
         if (TRANS_A) {
             for (var i = 0u; i < TM; i += 4u) {
                 let first = a_base + k * a_stride + min(m0 + i, run.x - 4u) / 4u;
-                let r0 = a[first];
-                let r1 = a[first + a_stride];
-                let r2 = a[first + 2u * a_stride];
-                let r3 = a[first + 3u * a_stride];
-                at[i] = vec4(r0.x, r1.x, r2.x, r3.x);
-                at[i + 1u] = vec4(r0.y, r1.y, r2.y, r3.y);
-                at[i + 2u] = vec4(r0.z, r1.z, r2.z, r3.z);
-                at[i + 3u] = vec4(r0.w, r1.w, r2.w, r3.w);
+                let columns = transpose(mat4x4(a[first], a[first + a_stride], a[first + 2u * a_stride],
+                                               a[first + 3u * a_stride]));
+                at[i] = columns[0];
+                at[i + 1u] = columns[1];
+                at[i + 2u] = columns[2];
+                at[i + 3u] = columns[3];
             }
         } else {
             for (var i = 0u; i < TM; i++) {
                 at[i] = a[a_base + min(m0 + i, run.x - 1u) * a_stride + k / 4u];
             }
         }
-        if (TRANS_B) {
-            for (var j = 0u; j < TN; j++) {
-                bt[j] = b[b_base + min(n0 + j, run.y - 1u) * b_stride + k / 4u];
-            }
-        } else {
-            for (var j = 0u; j < TN; j += 4u) {
+        for (var j = 0u; j < TN; j += 4u) {
+            if (TRANS_B) {
+                let n = min(vec4(n0 + j) + vec4(0u, 1u, 2u, 3u), vec4(run.y - 1u)) * b_stride + b_base + k / 4u;
+                let rows = transpose(mat4x4(b[n.x], b[n.y], b[n.z], b[n.w]));
+                bt[j] = rows[0];
+                bt[j + 1u] = rows[1];
+                bt[j + 2u] = rows[2];
+                bt[j + 3u] = rows[3];
+            } else {
                 let first = b_base + k * b_stride + min(n0 + j, run.y - 4u) / 4u;
-                let r0 = b[first];
-                let r1 = b[first + b_stride];
-                let r2 = b[first + 2u * b_stride];
-                let r3 = b[first + 3u * b_stride];
-                bt[j] = vec4(r0.x, r1.x, r2.x, r3.x);
-                bt[j + 1u] = vec4(r0.y, r1.y, r2.y, r3.y);
-                bt[j + 2u] = vec4(r0.z, r1.z, r2.z, r3.z);
-                bt[j + 3u] = vec4(r0.w, r1.w, r2.w, r3.w);
+                bt[j] = b[first];
+                bt[j + 1u] = b[first + b_stride];
+                bt[j + 2u] = b[first + 2u * b_stride];
+                bt[j + 3u] = b[first + 3u * b_stride];
             }
         }
         for (var i = 0u; i < TM; i++) {
-            for (var j = 0u; j < TN; j++) {
-                var s = sum[i * TN + j];
-                s = fma(at[i].x, bt[j].x, s);
-                s = fma(at[i].y, bt[j].y, s);
-                s = fma(at[i].z, bt[j].z, s);
-                s = fma(at[i].w, bt[j].w, s);
-                sum[i * TN + j] = s;
+            for (var j = 0u; j < TN / 4u; j++) {
+                var s = sum[i * (TN / 4u) + j];
+                s = fma(vec4(at[i].x), bt[4u * j], s);
+                s = fma(vec4(at[i].y), bt[4u * j + 1u], s);
+                s = fma(vec4(at[i].z), bt[4u * j + 2u], s);
+                s = fma(vec4(at[i].w), bt[4u * j + 3u], s);
+                sum[i * (TN / 4u) + j] = s;
             }
         }
     }
@@ -93,7 +90,7 @@ fn matmul_direct(@builtin(global_invocation_id) id: vec3<u32>) {
         for (var j = 0u; j < TN; j++) {
             let n = n0 + j;
             if (m0 + i < run.x && n < run.y) {
-                var value = sum[i * TN + j];
+                var value = sum[(i * TN + j) / 4u][j % 4u];
                 if (BIAS) {
                     value += bias[n];
                 }

@@ -1,10 +1,11 @@
 //! Training: two programs a step, one that adds up gradients and one that updates the parameters.
 
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::grad::grad;
 use crate::graph::{Graph, Resident, Value};
 use crate::network::Network;
-use crate::op::Op;
+use crate::op::{Cost, Op};
 use crate::ops::adam::Adam;
 use crate::ops::cross_entropy::target_entropy;
 use crate::ops::grad_norm::PARTIALS;
@@ -181,6 +182,26 @@ impl Trainer {
         let epoch = self.progress.epoch as f64 + (self.progress.batch + 1) as f64 / self.order.len() as f64;
         self.pending.push(Pending { step: number, epoch, lr, tokens: batch.tokens });
         Ok(done)
+    }
+
+    /// Plays the forward and backward pass of the epoch's next batch and an update alone, pass by pass, and returns
+    /// seconds by operation. Errors: the device is not a GPU with timestamps. Training cannot go on from here: the
+    /// update changes the parameters but not the progress.
+    pub async fn profile(&mut self) -> Result<Vec<(&'static str, Cost, f64)>> {
+        let plan = self.order[self.progress.batch].clone();
+        let batch = self.train.build(&plan);
+        let bucket = self.train.buckets().shapes()[plan.bucket];
+        let feeds = Feeds::new(&batch, bucket, self.network.model.vocabulary, 1.0 / batch.tokens.max(1) as f32);
+        let Device::Gpu(gpu) = &mut self.network.device else {
+            return Err(Error::Device("only a GPU can be profiled pass by pass".into()));
+        };
+        let mut passes = vec![];
+        for (program, feeds) in [(self.micro + plan.bucket, feeds.list()), (self.update, vec![])] {
+            let seconds = gpu.profile(program, &feeds).await?;
+            let named = gpu.plan(program).passes.iter().zip(seconds);
+            passes.extend(named.map(|(pass, seconds)| (pass.op, pass.cost, seconds)));
+        }
+        Ok(passes)
     }
 
     /// Waits for the steps so far and returns their numbers. Errors: the device failed, or a gradient was not finite;

@@ -235,7 +235,7 @@ impl Op for Matmul {
         } else {
             vec![small, middle, large]
         };
-        let by_loads = if m >= 64 && n >= 64 { vec![direct(16, 16), direct(8, 8)] } else { vec![direct(8, 8), direct(16, 16)] };
+        let by_loads = vec![direct(8, 8), direct(4, 16)];
         let first = if adapter.software { [by_loads, by_size] } else { [by_size, by_loads] };
         first.into_iter().flatten().chain([ragged]).collect()
     }
