@@ -159,7 +159,7 @@ fn every_pass_of_random_graphs_reads_what_it_means() {
     let (mut copies, mut shared) = (0, 0);
     for i in 0..400 {
         println!("graph {i}");
-        let random = Random::new(&mut Draw::new(seed * 1000 + i), 4 + i as usize % 25);
+        let random = Random::new(&mut Draw::new(seed * 1000 + i), 4 + i as usize % 25, false);
         let plan = plan(random.graph);
         check(&plan, &random.contents);
         copies += plan.passes.iter().filter(|p| p.node.is_none()).count();
@@ -173,7 +173,7 @@ fn plans_compute_the_same_values_as_unplanned() {
     let seed = seed();
     for i in 0..100 {
         println!("graph {i}");
-        let random = Random::new(&mut Draw::new(seed * 1000 + 500 + i), 4 + i as usize % 25);
+        let random = Random::new(&mut Draw::new(seed * 1000 + 500 + i), 4 + i as usize % 25, false);
         let (outputs, after) = random.naive();
         let mut cpu = Cpu::new(Mode::Definition);
         cpu.allocate(&random.memory);

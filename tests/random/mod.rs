@@ -46,8 +46,8 @@ struct Builder<'a> {
 }
 
 impl Random {
-    /// A graph of some `nodes` operations.
-    pub fn new(draw: &mut Draw, nodes: usize) -> Random {
+    /// A graph of some `nodes` operations. A `smooth` one has no step: results that differ by rounding stay close.
+    pub fn new(draw: &mut Draw, nodes: usize, smooth: bool) -> Random {
         let mut memory = Memory::default();
         let flat = memory.declare("flat", Type::f32([FLAT]));
         let read = memory.declare("parameters", Type::f32([FLAT]));
@@ -70,7 +70,7 @@ impl Random {
         let step = b.random.graph.resident("step", state, 0, step::step_type());
         for i in 0..nodes {
             let scope = format!("part{}", i / 4);
-            b.operation(&scope, read, step);
+            b.operation(&scope, read, step, smooth);
         }
         b.results(read, moments, step);
         b.random
@@ -161,11 +161,11 @@ impl Builder<'_> {
         self.random.graph.resident("parameter", buffer, offset, Type::f32(dims))
     }
 
-    fn operation(&mut self, scope: &str, read: Resident, step: Value) {
+    fn operation(&mut self, scope: &str, read: Resident, step: Value, smooth: bool) {
         let x = self.pick();
         let dims = self.random.graph.ty(x).dims.clone();
         let [r, c] = dims[..] else { panic!("values here have two dimensions") };
-        let choice = self.draw.below(21);
+        let choice = self.draw.below(if smooth { 20 } else { 21 });
         // Some parameters come from the buffer that is stored to: they mean what it held before the run.
         let from = if self.draw.below(4) == 0 { self.flat } else { read };
         let y = match choice {
