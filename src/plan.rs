@@ -307,13 +307,7 @@ impl Planner<'_> {
 
     /// The place of an output that a kernel writes over an input: the input's own when nothing needs it any more,
     /// else a copy.
-    fn take_over(
-        &mut self,
-        x: Value,
-        y: Value,
-        dies_here: bool,
-        targets: &HashMap<Value, Place>,
-    ) -> Place {
+    fn take_over(&mut self, x: Value, y: Value, dies_here: bool, targets: &HashMap<Value, Place>) -> Place {
         let have = self.locate(x);
         let target = targets.get(&y).copied();
         let fits = match have {

@@ -69,7 +69,7 @@ fn check(inputs: &Inputs, build: impl Fn(&mut Graph, &Names) -> Vec<Value>) {
     let gradients = run(g, &all);
 
     // A plan of its own: nothing but the forward graph and its definitions stands behind these numbers.
-    let loss = |inputs: &Inputs| -> f64 {
+    let loss = &|inputs: &Inputs| -> f64 {
         let y = run(forward.clone(), &feeds(inputs));
         let products = y.iter().zip(&cotangents).flat_map(|(y, c)| y.as_f32().iter().zip(c.1.as_f32()));
         products.map(|(&y, &c)| y as f64 * c as f64).sum()
@@ -79,7 +79,7 @@ fn check(inputs: &Inputs, build: impl Fn(&mut Graph, &Names) -> Vec<Value>) {
         assert_eq!(gradient.ty(), inputs[at].1.ty(), "the gradient of {name}");
         let n = gradient.ty().elements();
         let scale = (gradient.as_f32().iter().map(|&g| g as f64 * g as f64).sum::<f64>() / n as f64).sqrt();
-        let differences = (0..n).map(|i| difference(inputs, at, i, &loss));
+        let differences = (0..n).map(|i| difference(inputs, at, i, loss));
         for (i, (want, have)) in differences.zip(gradient.as_f32()).enumerate() {
             let error = (*have as f64 - want).abs();
             assert!(error <= 5e-4 * scale + 5e-5, "d{name}[{i}] = {have}, differences give {want} (scale {scale})");

@@ -181,7 +181,8 @@ fn plans_compute_the_same_values_as_unplanned() {
             cpu.write_resident(*r, 0, tensor);
         }
         let program = cpu.load(vec![plan(random.graph.clone())]);
-        cpu.run(program, &random.feeds());
+        let feeds: Vec<(&str, &Tensor)> = random.feeds.iter().map(|(name, t)| (name.as_str(), t)).collect();
+        cpu.run(program, &feeds);
         for (name, want) in &outputs {
             assert_same_bits(&cpu.read(program, name), want, name);
         }

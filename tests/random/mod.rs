@@ -76,11 +76,6 @@ impl Random {
         b.random
     }
 
-    /// Inputs as executors take them.
-    pub fn feeds(&self) -> Vec<(&str, &Tensor)> {
-        self.feeds.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect()
-    }
-
     /// Every output, and the resident buffers after the run, by evaluating node after node with the definitions:
     /// no plan, nothing dropped, nothing shared.
     pub fn naive(&self) -> (HashMap<String, Tensor>, Vec<Tensor>) {
