@@ -120,15 +120,19 @@ fn evaluate(
             values.remove(v);
         }
     }
-    for &(value, to) in g.stores() {
+    // All are read before any is written: one may be what another's range held before.
+    let find = |v: Value, residents: &[Tensor]| {
+        let base = g.base(v);
+        values.get(&base).cloned().unwrap_or_else(|| leaf(base, residents))
+    };
+    let stored: Vec<Tensor> = g.stores().iter().map(|&(value, _)| find(value, residents)).collect();
+    for (&(_, to), tensor) in g.stores().iter().zip(&stored) {
         if let Source::Resident(r, offset) = *g.source(to) {
-            residents[r.0].write(offset, &values[&g.base(value)]);
+            residents[r.0].write(offset, tensor);
         }
     }
     for (name, value) in g.outputs() {
-        let base = g.base(*value);
-        let tensor = values.get(&base).cloned().unwrap_or_else(|| leaf(base, residents));
-        output(name, &tensor.reshape(g.ty(*value).dims.clone()));
+        output(name, &find(*value, residents).reshape(g.ty(*value).dims.clone()));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::graph::{Graph, Resident, Source, Value};
 use crate::op::{Adapter, Cost, Launch, Op};
 use crate::ops::copy::Copy;
 use crate::tensor::Type;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::Range;
 
@@ -163,29 +163,85 @@ fn last_uses(g: &Graph, order: &[usize]) -> HashMap<Value, usize> {
 }
 
 /// Values that are computed straight into a resident range: those that are stored, and those that they take over.
+/// Where that would overwrite what is still to be read, or read and write one buffer in a dispatch, they are not: they
+/// are copied there when all else is done.
 fn targets(g: &Graph, order: &[usize], last_use: &HashMap<Value, usize>) -> HashMap<Value, Place> {
-    let place = |leaf: Value| match *g.source(leaf) {
-        Source::Resident(buffer, offset) => Place::Resident(buffer, offset * g.ty(leaf).dtype.size()),
-        _ => unreachable!("a store goes to a resident range"),
-    };
+    let mut refused = HashSet::new();
+    loop {
+        let targets = wanted_targets(g, order, last_use, &refused);
+        match conflict(g, order, &targets) {
+            Some(value) => refused.insert(value),
+            None => return targets,
+        };
+    }
+}
+
+fn wanted_targets(
+    g: &Graph,
+    order: &[usize],
+    last_use: &HashMap<Value, usize>,
+    refused: &HashSet<Value>,
+) -> HashMap<Value, Place> {
     let mut targets = HashMap::new();
     for &(value, leaf) in g.stores() {
         let base = g.base(value);
-        if matches!(g.source(base), Source::Node { .. }) {
-            targets.entry(base).or_insert(place(leaf));
+        if matches!(g.source(base), Source::Node { .. }) && !refused.contains(&base) {
+            targets.entry(base).or_insert(resident_place(g, leaf).expect("a store goes to a resident range"));
         }
     }
     for (position, &node) in order.iter().enumerate().rev() {
         let node = &g.nodes()[node];
         for &(input, output) in node.op.in_place() {
             let (x, y) = (g.base(node.inputs[input]), node.outputs[output]);
-            let dies_here = last_use[&x] == position;
+            let dies_here = last_use[&x] == position && !refused.contains(&x);
             if let (Some(&place), true, Source::Node { .. }) = (targets.get(&y), dies_here, g.source(x)) {
                 targets.entry(x).or_insert(place);
             }
         }
     }
     targets
+}
+
+fn resident_place(g: &Graph, leaf: Value) -> Option<Place> {
+    match *g.source(leaf) {
+        Source::Resident(buffer, offset) => Some(Place::Resident(buffer, offset * g.ty(leaf).dtype.size())),
+        _ => None,
+    }
+}
+
+/// A value that must not be computed straight into its target.
+fn conflict(g: &Graph, order: &[usize], targets: &HashMap<Value, Place>) -> Option<Value> {
+    let range = |v: Value, place: &Place| match *place {
+        Place::Resident(r, offset) => (r, offset, offset + padded(g.ty(v).bytes())),
+        _ => unreachable!("targets are resident"),
+    };
+    // Ranges whose contents before the run are read, and by which position at the latest.
+    let mut leaves = vec![];
+    let reads = order.iter().enumerate().flat_map(|(at, &node)| g.nodes()[node].inputs.iter().map(move |&v| (at, v)));
+    for (at, v) in reads.chain(g.stores().iter().map(|&(v, _)| (usize::MAX, v))) {
+        if let Some(place) = resident_place(g, g.base(v)) {
+            leaves.push((at, range(v, &place)));
+        }
+    }
+    for (position, &node) in order.iter().enumerate() {
+        let node = &g.nodes()[node];
+        let taken = |i: usize| node.op.in_place().iter().any(|pair| pair.0 == i);
+        for y in &node.outputs {
+            let Some(target) = targets.get(y) else { continue };
+            let (buffer, start, end) = range(*y, target);
+            let in_buffer = |&v: &Value| {
+                let base = g.base(v);
+                let place = targets.get(&base).copied().or_else(|| resident_place(g, base));
+                matches!(place, Some(Place::Resident(r, _)) if r == buffer)
+            };
+            let bound = node.inputs.iter().enumerate().filter(|(i, _)| !taken(*i)).any(|(_, v)| in_buffer(v));
+            let needed = |&(at, (r, s, e)): &(usize, _)| at > position && r == buffer && s < end && start < e;
+            if bound || leaves.iter().any(needed) {
+                return Some(*y);
+            }
+        }
+    }
+    None
 }
 
 struct Planner<'a> {
@@ -210,7 +266,11 @@ impl Planner<'_> {
             let place = match from {
                 Some(input) => {
                     taken[input] = true;
-                    self.take_over(n.inputs[input], y, position, last_use, targets)
+                    let base = self.plan.graph.base(n.inputs[input]);
+                    // The node's other inputs may be the same value, which must then stay as it is.
+                    let uses = n.inputs.iter().filter(|&&v| self.plan.graph.base(v) == base).count();
+                    let dies_here = last_use[&base] == position && uses == 1;
+                    self.take_over(n.inputs[input], y, dies_here, targets)
                 }
                 None => targets.get(&y).copied().unwrap_or_else(|| self.slot(y)),
             };
@@ -247,18 +307,9 @@ impl Planner<'_> {
 
     /// The place of an output that a kernel writes over an input: the input's own when nothing needs it any more,
     /// else a copy.
-    fn take_over(
-        &mut self,
-        x: Value,
-        y: Value,
-        position: usize,
-        last_use: &HashMap<Value, usize>,
-        targets: &HashMap<Value, Place>,
-    ) -> Place {
-        let base = self.plan.graph.base(x);
-        let have = self.locate(base);
+    fn take_over(&mut self, x: Value, y: Value, dies_here: bool, targets: &HashMap<Value, Place>) -> Place {
+        let have = self.locate(x);
         let target = targets.get(&y).copied();
-        let dies_here = last_use[&base] == position;
         let fits = match have {
             Place::Slot(_) => dies_here && target.is_none(),
             Place::Resident(..) => target == Some(have),
@@ -273,6 +324,16 @@ impl Planner<'_> {
     }
 
     fn copy(&mut self, from: Place, to: Place, value: Value) {
+        // One dispatch cannot read and write one buffer, whatever the ranges.
+        if let (Place::Resident(a, _), Place::Resident(b, _)) = (from, to)
+            && a == b
+        {
+            let Place::Slot(between) = self.slot(value) else { unreachable!("a slot was asked for") };
+            self.copy(from, Place::Slot(between), value);
+            self.copy(Place::Slot(between), to, value);
+            self.free.push(between);
+            return;
+        }
         let g = &self.plan.graph;
         let ty = g.ty(value).clone();
         let scope = g.name(value).to_string();
@@ -349,17 +410,23 @@ impl Planner<'_> {
     }
 
     fn finish(mut self, targets: &HashMap<Value, Place>) -> Result<Plan> {
-        let stores = self.plan.graph.stores().to_vec();
-        for (value, leaf) in stores {
-            let to = match *self.plan.graph.source(leaf) {
-                Source::Resident(r, offset) => Place::Resident(r, offset * self.plan.graph.ty(leaf).dtype.size()),
-                _ => unreachable!("a store goes to a resident range"),
-            };
+        let mut copies = vec![];
+        for (value, leaf) in self.plan.graph.stores().to_vec() {
+            let to = resident_place(&self.plan.graph, leaf).expect("a store goes to a resident range");
             let base = self.plan.graph.base(value);
             if targets.get(&base) != Some(&to) {
-                let from = self.locate(value);
-                self.copy(from, to, value);
+                let mut from = self.locate(value);
+                // What a range held before the run is put aside before another store overwrites it.
+                if resident_place(&self.plan.graph, base).is_some() {
+                    let aside = self.slot(value);
+                    self.copy(from, aside, value);
+                    from = aside;
+                }
+                copies.push((from, to, value));
             }
+        }
+        for (from, to, value) in copies {
+            self.copy(from, to, value);
         }
         for (name, value) in self.plan.graph.outputs().to_vec() {
             let place = self.locate(value);

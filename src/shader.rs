@@ -2,6 +2,7 @@
 //!
 //! A line `import package::lib::lanes::{lanes_sum};` (the syntax of WESL) is blanked and the file `lib/lanes.wgsl`
 //! appended, once, so that line numbers in messages stay those of the file.
+//! A line before each module names its file, for messages about its text.
 
 use crate::error::{Error, Result};
 use crate::op::{Launch, Shader};
@@ -15,6 +16,9 @@ const LIBRARY: [(&str, &str); 6] = [
     ("matrices", include_str!("../shaders/lib/matrices.wgsl")),
     ("philox", include_str!("../shaders/lib/philox.wgsl")),
 ];
+
+/// Starts the line before the text of an appended module.
+const FROM: &str = "// from ";
 
 /// Where shader texts come from: the embedded ones, some of them replaced.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +57,7 @@ impl Shaders {
             let file = format!("lib/{module}.wgsl");
             let source = self.replaced.get(&file).map(String::as_str).or(embedded);
             let source = source.ok_or_else(|| Error::Input(format!("{name}.wgsl: there is no module lib/{module}.wgsl")))?;
+            text.push_str(&format!("{FROM}{file}\n"));
             self.append(&file, source, &mut text, &mut pending)?;
             seen.push(module);
         }
@@ -89,8 +94,13 @@ fn set_const(text: &str, name: &str, value: u32) -> Option<String> {
 /// Parses and validates WGSL; a mistake is one line with file, line and column.
 pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
     let at = |place: Option<naga::SourceLocation>, what: String| {
-        let (line, column) = place.map_or((1, 1), |p| (p.line_number, p.line_position));
-        Error::Input(format!("{name}.wgsl:{line}:{column}: {what}"))
+        let (line, column) = place.map_or((1, 1), |p| (p.line_number as usize, p.line_position));
+        let above = source.lines().take(line - 1).enumerate();
+        let module = above.filter_map(|(i, l)| Some((i + 1, l.strip_prefix(FROM)?))).last();
+        match module {
+            Some((first, file)) => Error::Input(format!("{file}:{}:{column}: {what}", line - first)),
+            None => Error::Input(format!("{name}.wgsl:{line}:{column}: {what}")),
+        }
     };
     let module = naga::front::wgsl::parse_str(source).map_err(|e| at(e.location(source), e.message().to_string()))?;
     let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
@@ -101,7 +111,9 @@ pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::
             what = format!("{what}: {next}");
             cause = next.source();
         }
-        at(e.location(source), what)
+        // The first span is the whole function when the mistake is one expression of it.
+        let narrowest = e.spans().min_by_key(|(span, _)| span.to_range().map_or(usize::MAX, |r| r.len()));
+        at(narrowest.map(|(span, _)| span.location(source)), what)
     })?;
     Ok((module, info))
 }
