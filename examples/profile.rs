@@ -39,7 +39,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches))?;
     block_on(trainer.step())?;
     block_on(trainer.drain())?;
-    println!("first step after {:.2} s, {} parameters", start.elapsed().as_secs_f64(), trainer.network.parameters.count());
+    println!(
+        "first step after {:.2} s, {} parameters",
+        start.elapsed().as_secs_f64(),
+        trainer.network.parameters.count()
+    );
 
     let mut times = vec![];
     for _ in 0..10 {
@@ -49,7 +53,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);
-    println!("a step of {rows} x ({source} + {target}) tokens: {:.0} ms (median of 10, {:.0} to {:.0})", times[5], times[0], times[9]);
+    println!(
+        "a step of {rows} x ({source} + {target}) tokens: {:.0} ms (median of 10, {:.0} to {:.0})",
+        times[5], times[0], times[9]
+    );
     if let Device::Gpu(gpu) = &trainer.network.device {
         let (mut dispatches, mut submissions, mut flops) = (0, 0, 0);
         for program in trainer.step_programs(0) {
@@ -59,7 +66,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             flops += plan.cost().flops;
         }
         let rate = flops as f64 / times[5] / 1e6;
-        println!("{dispatches} dispatches in {submissions} submissions, {:.2} GFLOP, {rate:.1} GFLOP/s", flops as f64 / 1e9);
+        println!(
+            "{dispatches} dispatches in {submissions} submissions, {:.2} GFLOP, {rate:.1} GFLOP/s",
+            flops as f64 / 1e9
+        );
     }
 
     let mut by_op: BTreeMap<&str, (usize, f64, u64)> = BTreeMap::new();

@@ -81,9 +81,7 @@ pub fn exact() -> Bound {
 
 /// Every output within `n` roundings of the definition, relative to its size.
 pub fn ulps(n: f64) -> Bound {
-    Box::new(move |_, y| {
-        y.iter().map(|t| t.as_f32().iter().map(|v| n * U * v.abs() as f64 + TINY).collect()).collect()
-    })
+    Box::new(move |_, y| y.iter().map(|t| t.as_f32().iter().map(|v| n * U * v.abs() as f64 + TINY).collect()).collect())
 }
 
 /// One output, whose bound is a function of the element's index, the inputs and the definition.

@@ -88,8 +88,7 @@ impl Decoder {
             let token = Tensor::u32([rows, 1], tokens);
             let seen = Tensor::u32([rows], vec![position as u32 + 1; rows]);
             let start = one(position);
-            let feeds =
-                [("token", &token), ("token_lengths", &seen), ("source_lengths", &lengths), ("start", &start)];
+            let feeds = [("token", &token), ("token_lengths", &seen), ("source_lengths", &lengths), ("start", &start)];
             device.run(programs.step, &feeds);
             tokens = device.read(programs.step, "next").await?.as_u32().to_vec();
             for (r, translation) in translations.iter_mut().enumerate() {

@@ -79,4 +79,3 @@ fn active_values(g: &Graph, wrt: &[Value]) -> Vec<bool> {
     }
     active
 }
-

@@ -83,7 +83,12 @@ impl Weights {
 
 impl Parameters {
     /// Lays parameters out in buffers of at most `binding` bytes. Errors: one parameter is larger than that.
-    pub fn new(declarations: Vec<Declaration>, memory: &mut Memory, binding: u64, training: bool) -> Result<Parameters> {
+    pub fn new(
+        declarations: Vec<Declaration>,
+        memory: &mut Memory,
+        binding: u64,
+        training: bool,
+    ) -> Result<Parameters> {
         let largest = (binding.min(128 << 20) / 4) as usize;
         let (matrices, vectors): (Vec<_>, Vec<_>) = declarations.into_iter().partition(|d| d.dims.len() >= 2);
         let mut entries: Vec<Entry> = vec![];

@@ -339,7 +339,8 @@ impl Planner<'_> {
         let scope = g.name(value).to_string();
         let launch = Copy.launches(&[&ty], &[&ty], &self.limits.adapter).swap_remove(0);
         let bytes = padded(ty.bytes());
-        let bindings = vec![Binding { place: from, bytes, writable: false }, Binding { place: to, bytes, writable: true }];
+        let bindings =
+            vec![Binding { place: from, bytes, writable: false }, Binding { place: to, bytes, writable: true }];
         self.push(Pass { node: None, op: "copy", scope, launch, bindings, cost: Copy.cost(&[&ty], &[&ty]) });
     }
 

@@ -56,7 +56,8 @@ impl Shaders {
             let embedded = LIBRARY.iter().find(|(name, _)| *name == module).map(|(_, text)| *text);
             let file = format!("lib/{module}.wgsl");
             let source = self.replaced.get(&file).map(String::as_str).or(embedded);
-            let source = source.ok_or_else(|| Error::Input(format!("{name}.wgsl: there is no module lib/{module}.wgsl")))?;
+            let source =
+                source.ok_or_else(|| Error::Input(format!("{name}.wgsl: there is no module lib/{module}.wgsl")))?;
             text.push_str(&format!("{FROM}{file}\n"));
             self.append(&file, source, &mut text, &mut pending)?;
             seen.push(module);
@@ -103,7 +104,8 @@ pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::
         }
     };
     let module = naga::front::wgsl::parse_str(source).map_err(|e| at(e.location(source), e.message().to_string()))?;
-    let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+    let mut validator =
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
     let info = validator.validate(&module).map_err(|e| {
         let mut what = e.as_inner().to_string();
         let mut cause = std::error::Error::source(e.as_inner());

@@ -55,11 +55,12 @@ pub fn compare(case: &Case, have: &[Tensor], want: &[Tensor]) -> Worst {
     for (output, ((have, want), bounds)) in have.iter().zip(want).zip(&bounds).enumerate() {
         assert_eq!(have.ty(), want.ty(), "output {output}");
         for (index, ((have, want), bound)) in numbers(have).into_iter().zip(numbers(want)).zip(bounds).enumerate() {
-            let error = (have - want).abs();
-            let ratio = if error <= *bound { error / bound.max(f64::MIN_POSITIVE) } else { error / bound.max(1e-300) };
-            // NaN stays the worst: nothing is larger than it here.
-            let worse = !(ratio <= worst.ratio) && !worst.ratio.is_nan();
-            if worse && have.to_bits() != want.to_bits() {
+            if have.to_bits() == want.to_bits() {
+                continue;
+            }
+            let ratio = (have - want).abs() / bound.max(f64::MIN_POSITIVE);
+            // NaN is worse than every number and stays the worst.
+            if (ratio > worst.ratio || ratio.is_nan()) && !worst.ratio.is_nan() {
                 worst = Worst { ratio, output, index, have, want };
             }
         }
@@ -111,7 +112,7 @@ pub fn gradient_error(case: &Case, seed: u64) -> f64 {
             let ((x1, y1), (x0, y0)) = (shifted(0.01), shifted(-0.01));
             let error = ((y1 - y0) / (x1 - x0) - gradient.as_f32()[i] as f64).abs() / scale;
             // A NaN must not lose against a number.
-            if !(error <= worst) {
+            if error > worst || error.is_nan() {
                 worst = error;
             }
         }
@@ -124,12 +125,8 @@ fn analytic_gradients(case: &Case, cotangents: &[Tensor]) -> Vec<Tensor> {
     let x: Vec<Value> =
         case.inputs.iter().enumerate().map(|(i, t)| g.input(&format!("x{i}"), t.ty().clone())).collect();
     let y = g.push_shared(case.op.clone(), &x);
-    let dy: Vec<(Value, Value)> = case
-        .results
-        .iter()
-        .zip(cotangents)
-        .map(|(&r, t)| (y[r], g.input(&format!("dy{r}"), t.ty().clone())))
-        .collect();
+    let dy: Vec<(Value, Value)> =
+        case.results.iter().zip(cotangents).map(|(&r, t)| (y[r], g.input(&format!("dy{r}"), t.ty().clone()))).collect();
     let wrt: Vec<Value> = case.wrt.iter().map(|&i| x[i]).collect();
     let dx = vjp(&mut g, &dy, &wrt);
     for (i, &v) in dx.iter().enumerate() {

@@ -8,7 +8,8 @@ use seqloom::gpu::{Found, Gpu, Options, enumerate};
 use seqloom::shader::Shaders;
 
 /// What to install where there is no adapter.
-pub const INSTALL: &str = "install a Vulkan driver for a GPU, or mesa-vulkan-drivers (Debian, Ubuntu) for a software one";
+pub const INSTALL: &str =
+    "install a Vulkan driver for a GPU, or mesa-vulkan-drivers (Debian, Ubuntu) for a software one";
 
 /// A device that was opened, and what to call it.
 pub struct Opened {

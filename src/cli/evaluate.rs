@@ -64,7 +64,10 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
         println!("{object}");
     } else {
         println!("pairs       {}", pairs.report);
-        println!("loss        {:.4} (label smoothing {}, {} tokens)", evaluation.loss, t.label_smoothing, evaluation.tokens);
+        println!(
+            "loss        {:.4} (label smoothing {}, {} tokens)",
+            evaluation.loss, t.label_smoothing, evaluation.tokens
+        );
         println!("perplexity  {perplexity:.3} (without smoothing)");
         println!("BLEU        {:.2} ({BLEU_SIGNATURE})", scores.bleu);
         println!("chrF        {:.2}", scores.chrf);

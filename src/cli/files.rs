@@ -22,8 +22,9 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 
 /// The text of a file.
 pub fn read_text(path: &Path) -> Result<String> {
-    String::from_utf8(read(path)?)
-        .map_err(|e| Error::Input(format!("{}: invalid UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to())))
+    String::from_utf8(read(path)?).map_err(|e| {
+        Error::Input(format!("{}: invalid UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to()))
+    })
 }
 
 fn cannot_write(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {

@@ -53,7 +53,8 @@ impl Report {
         let rows = text.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
         let rows: Vec<Value> = rows.filter(|r| r["step"].as_u64().is_some_and(|s| s <= step)).collect();
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:28} {pos}/{len} {msg} {eta} left").expect("a fixed template");
+            let style =
+                ProgressStyle::with_template("{bar:28} {pos}/{len} {msg} {eta} left").expect("a fixed template");
             let target = ProgressDrawTarget::stderr_with_hz(5);
             let bar = ProgressBar::with_draw_target(Some(steps), target).with_style(style);
             bar.set_position(step);

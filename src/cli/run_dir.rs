@@ -127,7 +127,8 @@ impl RunDir {
         let Some(&step) = self.steps()?.last() else { return Ok(None) };
         let dir = self.checkpoint(step);
         let file = dir.display().to_string();
-        let tensors = |name: &str| checkpoint::load(&dir.join(name).display().to_string(), &files::read(&dir.join(name))?);
+        let tensors =
+            |name: &str| checkpoint::load(&dir.join(name).display().to_string(), &files::read(&dir.join(name))?);
         let state = files::read_text(&dir.join("training_state.json"))?;
         let state = serde_json::from_str(&state)
             .map_err(|e| Error::Input(format!("{file}/training_state.json: not a training state: {e}")))?;

@@ -228,8 +228,7 @@ impl Session {
     fn evaluate(&mut self) -> Result<()> {
         let evaluation = block_on(self.trainer.evaluate())?;
         let pairs = &self.data.valid[..self.data.valid.len().min(SCORED)];
-        let (translations, scores) =
-            score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
+        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
         self.report.evaluation(&evaluation, scores);
         for ((source, _), translation) in pairs.iter().zip(&translations).take(2) {
             self.report.say(&format!("    {source}\n    -> {translation}"));
@@ -257,8 +256,7 @@ impl Session {
         let (file, parameters) = self.run.model()?;
         self.trainer.network.write_parameters(&file, &parameters)?;
         let pairs = &self.data.test;
-        let (translations, scores) =
-            score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
+        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
         let sources: Vec<&str> = pairs.iter().map(|p| p.0.as_str()).collect();
         let references: Vec<&str> = pairs.iter().map(|p| p.1.as_str()).collect();
         let nearest = nearest_translations(&self.data.train, &sources);
@@ -280,7 +278,11 @@ impl Session {
             pairs.len(),
             corpus_bleu(&nearest, &references).score
         );
-        eprintln!("{} after {}; try: seqloom translate --model {0}", self.run.path("").display(), clock(self.report.seconds()));
+        eprintln!(
+            "{} after {}; try: seqloom translate --model {0}",
+            self.run.path("").display(),
+            clock(self.report.seconds())
+        );
         Ok(())
     }
 }

@@ -81,7 +81,10 @@ pub async fn enumerate() -> Vec<Found> {
 
 /// A result that a callback sets and a task waits for.
 #[derive(Clone, Default)]
-pub(super) struct Signal(Arc<Mutex<(Option<Result<(), String>>, Option<Waker>)>>);
+pub(super) struct Signal(Arc<Mutex<State>>);
+
+/// The result once it is there, and who wants to know.
+type State = (Option<Result<(), String>>, Option<Waker>);
 
 impl Signal {
     pub(super) fn set(&self, result: Result<(), String>) {

@@ -57,11 +57,7 @@ impl Pipelines {
     }
 
     /// Makes the pipelines that these passes need and that do not exist yet.
-    pub(super) async fn prepare(
-        &mut self,
-        device: &wgpu::Device,
-        passes: impl Iterator<Item = &Pass>,
-    ) -> Result<()> {
+    pub(super) async fn prepare(&mut self, device: &wgpu::Device, passes: impl Iterator<Item = &Pass>) -> Result<()> {
         let mut wanted: Vec<(Key, Launch)> = vec![];
         for pass in passes {
             let key = Key::new(pass);

@@ -102,7 +102,12 @@ impl Program {
         }
         let bytes = 16 * self.steps.len() as u64;
         let make = |usage| {
-            device.create_buffer(&wgpu::BufferDescriptor { label: Some("stamps"), size: bytes, usage, mapped_at_creation: false })
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("stamps"),
+                size: bytes,
+                usage,
+                mapped_at_creation: false,
+            })
         };
         let resolved = make(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
         let mapped = make(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);

@@ -1,4 +1,4 @@
-//! y[r] = argmax over c of x[r, c]: one step of greedy decoding
+//! `y[r] = argmax over c of x[r, c]`: one step of greedy decoding
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};

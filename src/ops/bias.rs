@@ -1,4 +1,4 @@
-//! y[r, c] = x[r, c] + b[c]
+//! `y[r, c] = x[r, c] + b[c]`
 
 use crate::case::{Case, Draw, ulps};
 use crate::graph::{Graph, Value};
@@ -6,7 +6,7 @@ use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
 
-/// y[r, c] = x[r, c] + b[c].
+/// `y[r, c] = x[r, c] + b[c]`.
 #[derive(Debug)]
 pub struct Bias;
 
@@ -45,7 +45,7 @@ impl Op for Bias {
 }
 
 impl Graph {
-    /// y[r, c] = x[r, c] + b[c].
+    /// `y[r, c] = x[r, c] + b[c]`.
     #[track_caller]
     pub fn bias(&mut self, x: Value, b: Value) -> Value {
         self.push(Bias, &[x, b])[0]

@@ -1,4 +1,4 @@
-//! cache[b, position, c] = x[b, c]: keys and values of the tokens decoded so far
+//! `cache[b, position, c] = x[b, c]`: keys and values of the tokens decoded so far
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};

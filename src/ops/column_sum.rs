@@ -1,4 +1,4 @@
-//! y[c] = sum of x[r, c] over the rows r: the gradient of what was broadcast over rows
+//! `y[c] = sum of x[r, c] over the rows r`: the gradient of what was broadcast over rows
 
 use crate::case::{Case, Draw, gamma, per_element};
 use crate::graph::{Graph, Value};
@@ -57,7 +57,7 @@ pub fn blocks(rows: usize) -> usize {
 }
 
 impl Graph {
-    /// y[c] = sum of x[r, c] over the rows: in blocks first, then over the blocks.
+    /// `y[c] = sum of x[r, c] over the rows`: in blocks first, then over the blocks.
     #[track_caller]
     pub fn column_sum(&mut self, x: Value) -> Value {
         let c = self.ty(x).cols();

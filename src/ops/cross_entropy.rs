@@ -60,9 +60,9 @@ impl Op for CrossEntropy {
             loss.as_f32_mut()[n] = (weight * -((1.0 - eps) * log_p(target) + eps * mean_log_p)) as f32;
             nll.as_f32_mut()[n] = (weight * -log_p(target)) as f32;
             if self.gradient {
-                for c in 0..classes {
+                for (c, e) in exp.iter().enumerate() {
                     let q = if c == target { 1.0 - eps } else { 0.0 } + eps / classes as f64;
-                    dx.as_f32_mut()[n * classes + c] = (weight * (exp[c] / sum - q)) as f32;
+                    dx.as_f32_mut()[n * classes + c] = (weight * (e / sum - q)) as f32;
                 }
             }
         }
@@ -127,9 +127,9 @@ fn bound(smoothing: f64) -> Bound {
             let lse = relative + 2f64.powi(-21) + 4.0 * U * (classes as f64).ln();
             bounds[0].push(weight * (lse + 8.0 * U * x_t + smoothing * (gamma(classes) + 4.0 * U) * mean) + TINY);
             bounds[1].push(weight * (lse + 8.0 * U * x_t) + TINY);
-            for c in 0..classes {
+            for (c, reach) in reach.iter().enumerate() {
                 let p_and_q = y[2].as_f32()[n * classes + c].abs() as f64 + 2.0 * weight;
-                bounds[2].push((relative + 8.0 * U * (1.0 + reach[c].min(90.0))) * p_and_q + TINY);
+                bounds[2].push((relative + 8.0 * U * (1.0 + reach.min(90.0))) * p_and_q + TINY);
             }
         }
         bounds

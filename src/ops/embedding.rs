@@ -1,4 +1,4 @@
-//! y[n, c] = s table[ids[n], c], and its gradient without atomics
+//! `y[n, c] = s table[ids[n], c]`, and its gradient without atomics
 
 use crate::case::{Case, Draw, gamma, per_element, ulps};
 use crate::graph::{Graph, Value};
@@ -54,7 +54,7 @@ impl Op for Embedding {
     }
 }
 
-/// dtable[v, c] = s · sum of dy[n, c] over the positions n that hold token v. Inputs: dy (..., C), by_token: V + 1
+/// `dtable[v, c] = s · sum of dy[n, c] over the positions n that hold token v`. Inputs: dy (..., C), by_token: V + 1
 /// offsets, then the positions sorted by token.
 #[derive(Debug)]
 pub struct EmbeddingVjp {

@@ -41,7 +41,7 @@ impl Op for Fill {
     }
 }
 
-/// y[i] = x[0]: one element repeated.
+/// `y[i] = x[0]`: one element repeated.
 #[derive(Debug)]
 pub struct Expand {
     /// Dimensions of the result.

@@ -55,6 +55,9 @@ struct Matrices {
     heads: usize,
 }
 
+/// Matrices of A, B and C, and M, N, K.
+type Shape = ([Matrices; 3], [usize; 3]);
+
 impl Layout {
     fn matrices(self, ty: &Type) -> Result<Matrices, String> {
         let d = &ty.dims;
@@ -99,8 +102,7 @@ impl Activation {
 }
 
 impl Matmul {
-    /// Matrices of A, B, C, and M, N, K.
-    fn shape(&self, x: &[&Type]) -> Result<([Matrices; 3], [usize; 3], Vec<usize>), String> {
+    fn shape(&self, x: &[&Type]) -> Result<(Shape, Vec<usize>), String> {
         let (a, b) = (self.layout[0].matrices(x[0])?, self.layout[1].matrices(x[1])?);
         let (m, k) = if self.trans_a { (a.columns, a.rows) } else { (a.rows, a.columns) };
         let (n, kb) = if self.trans_b { (b.rows, b.columns) } else { (b.columns, b.rows) };
@@ -121,12 +123,11 @@ impl Matmul {
             Layout::Heads(h) => vec![a.batch / h, m, h * n],
         };
         let c = Matrices { batch: a.batch, rows: m, columns: n, heads: self.layout[2].heads() };
-        Ok(([a, b, c], [m, n, k], dims))
+        Ok((([a, b, c], [m, n, k]), dims))
     }
 
-    fn valid(&self, x: &[&Type]) -> ([Matrices; 3], [usize; 3]) {
-        let (matrices, mnk, _) = self.shape(x).expect("types were checked when the node was added");
-        (matrices, mnk)
+    fn valid(&self, x: &[&Type]) -> Shape {
+        self.shape(x).expect("types were checked when the node was added").0
     }
 
     fn set(&self, launch: Launch) -> Launch {
@@ -147,7 +148,7 @@ impl Op for Matmul {
     }
 
     fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
-        Ok(vec![Type::f32(self.shape(x)?.2)])
+        Ok(vec![Type::f32(self.shape(x)?.1)])
     }
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {

@@ -37,7 +37,7 @@ impl Op for Mul {
     }
 }
 
-/// y[r, c] = x[r, c] s[r]: a factor per row.
+/// `y[r, c] = x[r, c] s[r]`: a factor per row.
 #[derive(Debug)]
 pub struct MulRows;
 
@@ -85,7 +85,7 @@ impl Graph {
         }
     }
 
-    /// y[r, c] = x[r, c] s[r]; factors that are known to be ones leave no trace.
+    /// `y[r, c] = x[r, c] s[r]`; factors that are known to be ones leave no trace.
     #[track_caller]
     pub fn mul_rows(&mut self, x: Value, s: Value) -> Value {
         if self.is_ones(s) { x } else { self.push(MulRows, &[x, s])[0] }

@@ -1,4 +1,4 @@
-//! y[b, t, c] = x[b, t, c] + table[start + t, c], and the sinusoids of Vaswani et al. 2017
+//! `y[b, t, c] = x[b, t, c] + table[start + t, c]`, and the sinusoids of Vaswani et al. 2017
 
 use crate::case::{Case, Draw, ulps};
 use crate::graph::{Graph, Value};

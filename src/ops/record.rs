@@ -1,4 +1,4 @@
-//! log[slot] = (loss, nll, norm, go): what the host reads every few steps
+//! `log[slot] = (loss, nll, norm, go)`: what the host reads every few steps
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};
