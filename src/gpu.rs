@@ -62,9 +62,14 @@ impl Gpu {
             required_limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;
             required_limits.max_buffer_size = have.max_buffer_size;
         }
+        let mut features = wgpu::Features::TIMESTAMP_QUERY;
+        if !options.portable {
+            features |= wgpu::Features::SUBGROUP;
+        }
+        features &= adapter.features();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("seqloom"),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: features,
             required_limits: required_limits.clone(),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
@@ -83,8 +88,10 @@ impl Gpu {
         device.set_device_lost_callback(move |_, why| lost(format!("the device was lost: {why}")));
         device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| uncaptured(e.to_string())));
         let software = info.device_type == wgpu::DeviceType::Cpu;
+        let fixed = info.subgroup_min_size == info.subgroup_max_size && features.contains(wgpu::Features::SUBGROUP);
+        let subgroup = fixed.then_some(info.subgroup_max_size);
         let limits = Limits {
-            adapter: crate::op::Adapter { software },
+            adapter: crate::op::Adapter { software, subgroup },
             binding: required_limits.max_storage_buffer_binding_size,
             ..Limits::default()
         };

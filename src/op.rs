@@ -44,6 +44,8 @@ pub fn not_differentiable(op: &dyn Op) -> ! {
 pub struct Adapter {
     /// A CPU plays the GPU: loads cost more than arithmetic, barriers cost a switch of every lane.
     pub software: bool,
+    /// Lanes of a subgroup, where subgroups can be used and all have that many.
+    pub subgroup: Option<u32>,
 }
 
 impl Adapter {

@@ -22,7 +22,11 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { adapter: Adapter { software: false }, binding: 128 << 20, submission_flops: 100_000_000_000 }
+        Limits {
+            adapter: Adapter { software: false, subgroup: None },
+            binding: 128 << 20,
+            submission_flops: 100_000_000_000,
+        }
     }
 }
 

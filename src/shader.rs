@@ -105,7 +105,7 @@ pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::
     };
     let module = naga::front::wgsl::parse_str(source).map_err(|e| at(e.location(source), e.message().to_string()))?;
     let mut validator =
-        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::empty());
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::SUBGROUP);
     let info = validator.validate(&module).map_err(|e| {
         let mut what = e.as_inner().to_string();
         let mut cause = std::error::Error::source(e.as_inner());

@@ -49,6 +49,12 @@ fn kernels_agree_with_definitions_checked() {
     all_cases_pass(Options { portable: true, checked: true, ..Options::default() });
 }
 
+/// With what the adapter has beyond WebGPU's guarantees: variants with subgroups, where their size is fixed.
+#[test]
+fn kernels_agree_with_definitions_with_every_feature() {
+    all_cases_pass(Options::default());
+}
+
 #[test]
 fn fast_cpu_paths_agree_with_definitions() {
     for (room, case) in cases(seed()) {

@@ -498,7 +498,7 @@ fn gradients_belong_to_the_part_whose_they_are() {
 #[test]
 fn software_adapters_get_their_own_launches() {
     let first = |software| {
-        let limits = Limits { adapter: Adapter { software }, ..Limits::default() };
+        let limits = Limits { adapter: Adapter { software, subgroup: None }, ..Limits::default() };
         Plan::new(small_net().0, &limits).expect("small values").passes[1].launch.variant.clone()
     };
     assert_eq!([first(false), first(true)], ["32 lanes a row", "1 lanes a row"]);

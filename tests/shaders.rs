@@ -23,8 +23,8 @@ struct Use {
 fn uses() -> Vec<Use> {
     let mut distinct = BTreeMap::new();
     for (_, case) in cases(1) {
-        for software in [false, true] {
-            for (launch, bindings) in candidates(&case, &Adapter { software }) {
+        for (software, subgroup) in [(false, None), (false, Some(8)), (true, None), (true, Some(8))] {
+            for (launch, bindings) in candidates(&case, &Adapter { software, subgroup }) {
                 let key = format!("{} {:?} {:?} {bindings:?}", launch.shader.name, launch.constants, launch.tiles);
                 distinct.entry(key).or_insert(Use { launch, bindings });
             }

@@ -78,7 +78,7 @@ pub fn run(args: &Verify) -> Result<ExitCode> {
         None => Shaders::default(),
     };
     let checked = args.device.checked || (shaders.is_replaced() && !args.device.unchecked);
-    let mut gpu = block_on(Gpu::open(&found, Options { shaders, checked, portable: true }))?;
+    let mut gpu = block_on(Gpu::open(&found, Options { shaders, checked, portable: false }))?;
     let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_millis());
     let seed = args.seed.unwrap_or_else(|| (clock() % 1_000_000) as u64);
     eprintln!("device: {} ({}), seed {seed}", found.name(), found.driver());

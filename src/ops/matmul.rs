@@ -219,6 +219,7 @@ impl Op for Matmul {
             let tile = [4 * tm as usize, 8 * tn as usize];
             launch(shader!("matmul_direct"), format!("direct {tm}x{tn}"), tile).tile("TM", tm).tile("TN", tn)
         };
+        let lanes = launch(shader!("matmul_lanes"), "lanes 16x4".into(), [16, 32]);
         let tiled = |[bm, bn, bk, tm, tn]: [u32; 5]| {
             let name = format!("tile {bm}x{bn}x{bk} of {tm}x{tn}");
             let launch = launch(shader!("matmul"), name, [bm as usize, bn as usize]);
@@ -237,7 +238,8 @@ impl Op for Matmul {
             vec![small, middle, large]
         };
         let by_loads = vec![direct(8, 8), direct(4, 16)];
-        let first = if adapter.software { [by_loads, by_size] } else { [by_size, by_loads] };
+        let by_lanes = if adapter.subgroup == Some(8) { vec![lanes] } else { vec![] };
+        let first = if adapter.software { [by_lanes, by_loads, by_size] } else { [by_size, by_loads, by_lanes] };
         first.into_iter().flatten().chain([ragged]).collect()
     }
 
