@@ -243,13 +243,19 @@ mod tests {
     #[test]
     fn phrasebook_is_small() {
         let recipe = Recipe::parse("phrasebook", Recipe::builtin("phrasebook").unwrap(), &[]).unwrap();
-        let model =
-            Model { d_model: 128, heads: 4, encoder_layers: 2, decoder_layers: 2, ffn: 512, ..Model::default() };
+        let model = Model {
+            d_model: 128,
+            heads: 4,
+            encoder_layers: 2,
+            decoder_layers: 2,
+            ffn: 256,
+            dropout: 0.0,
+            ..Model::default()
+        };
         assert_eq!(recipe.model, model);
         assert_eq!(recipe.data, Data { builtin: Builtin::Phrasebook, ..Data::default() });
-        assert_eq!(recipe.tokenizer, Tokenizer { kind: TokenizerKind::Bpe, vocab_size: 1000 });
-        let train =
-            Train { steps: 700, batch_tokens: 2048, lr: 2e-3, warmup: 100, eval_every: 100, ..Train::default() };
+        assert_eq!(recipe.tokenizer, Tokenizer { kind: TokenizerKind::Bpe, vocab_size: 2000 });
+        let train = Train { steps: 1200, batch_tokens: 2048, lr: 3e-3, warmup: 100, ..Train::default() };
         assert_eq!(recipe.train, train);
     }
 }
