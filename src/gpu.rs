@@ -165,7 +165,8 @@ impl Gpu {
         Ok(stamps.chunks(2).map(|s| s[1].saturating_sub(s[0]) as f64 * period).collect())
     }
 
-    /// An output of a program's last run. Errors: the device failed meanwhile.
+    /// An output of a program's last run. It is there until another program that was loaded together with this one runs,
+    /// since they share buffers. Errors: the device failed meanwhile.
     pub async fn read(&self, program: usize, name: &str) -> Result<Tensor> {
         let (buffer, offset, ty) = self.programs[program].output(name);
         let bytes = self.download(buffer, offset, ty.bytes()).await?;

@@ -25,9 +25,20 @@ pub struct Network {
 impl Network {
     /// Lays out a model on a device, for sequences of up to `positions` tokens. The parameters are zeros until they
     /// are written. Errors: a parameter is larger than a binding can be.
-    pub fn new(mut device: Device, model: Transformer, positions: usize, training: bool) -> Result<Network> {
-        let mut memory = Memory::default();
+    pub fn new(device: Device, model: Transformer, positions: usize, training: bool) -> Result<Network> {
         let binding = device.limits().binding;
+        Network::with_binding(device, model, positions, training, binding)
+    }
+
+    /// Like [`Network::new`], with flat buffers of at most `binding` bytes.
+    pub fn with_binding(
+        mut device: Device,
+        model: Transformer,
+        positions: usize,
+        training: bool,
+        binding: u64,
+    ) -> Result<Network> {
+        let mut memory = Memory::default();
         let parameters = Parameters::new(model.declarations(), &mut memory, binding, training)?;
         let table = memory.declare("positions", Type::f32([positions, model.d_model]));
         device.allocate(&memory);

@@ -62,13 +62,13 @@ fn examples(golden: &Tensors) -> Vec<Example> {
     all
 }
 
-fn trainer(device: Device, golden: &Tensors) -> Trainer {
+fn trainer(device: Device, golden: &Tensors, binding: u64) -> Trainer {
     let recipe = Recipe::parse("golden", RECIPE, &[]).expect("a recipe");
     let examples = examples(golden);
     let buckets = Buckets::choose(&examples, 0, 4, 1).expect("buckets");
     let batches = Batches::new(buckets, examples).expect("batches");
     let model = Transformer::new(&recipe.model, 37);
-    let network = Network::new(device, model, 16, true).expect("a network");
+    let network = Network::with_binding(device, model, 16, true, binding).expect("a network");
     let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
     let named = |prefix: &str| -> Vec<(String, Tensor)> {
         golden.iter().filter_map(|(n, t)| Some((n.strip_prefix(prefix)?.to_string(), t.clone()))).collect()
@@ -83,10 +83,10 @@ fn close(what: &str, have: &Tensor, want: &Tensor, bound: f64) {
     }
 }
 
-fn agrees_with_pytorch(device: Device) {
+fn agrees_with_pytorch(device: Device, binding: u64) {
     let golden = golden();
     let steps: serde_json::Value = serde_json::from_str(include_str!("golden/transformer.json")).expect("JSON");
-    let mut trainer = trainer(device, &golden);
+    let mut trainer = trainer(device, &golden, binding);
     for k in 0..10 {
         let plan = BatchPlan { bucket: 0, examples: (4 * k..4 * k + 4).collect() };
         block_on(trainer.step_on(&plan)).expect("a step");
@@ -124,20 +124,31 @@ fn agrees_with_pytorch(device: Device) {
     }
 }
 
-#[test]
-fn gpu_agrees_with_pytorch() {
+fn gpu() -> Device {
     let adapters = block_on(enumerate());
     let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
     let gpu = block_on(Gpu::open(found, Options { portable: true, ..Options::default() })).expect("a device");
-    agrees_with_pytorch(Device::Gpu(Box::new(gpu)));
+    Device::Gpu(Box::new(gpu))
+}
+
+#[test]
+fn gpu_agrees_with_pytorch() {
+    agrees_with_pytorch(gpu(), 128 << 20);
 }
 
 #[test]
 fn fast_cpu_agrees_with_pytorch() {
-    agrees_with_pytorch(Device::cpu());
+    agrees_with_pytorch(Device::cpu(), 128 << 20);
 }
 
 #[test]
 fn definitions_agree_with_pytorch() {
-    agrees_with_pytorch(Device::Cpu(Cpu::new(Mode::Definition)));
+    agrees_with_pytorch(Device::Cpu(Cpu::new(Mode::Definition)), 128 << 20);
+}
+
+/// Parameters that take more than one flat buffer, as those of a large model do.
+#[test]
+fn many_flat_buffers_agree_with_pytorch() {
+    agrees_with_pytorch(gpu(), 16 << 10);
+    agrees_with_pytorch(Device::cpu(), 16 << 10);
 }

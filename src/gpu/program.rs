@@ -100,7 +100,7 @@ impl Program {
         if !device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return Err(Error::Device("this adapter has no timestamps".into()));
         }
-        let bytes = 16 * self.steps.len() as u64;
+        let bytes = 16 * self.steps.len().max(1) as u64;
         let make = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("stamps"),

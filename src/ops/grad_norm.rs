@@ -122,6 +122,8 @@ impl Graph {
         for (part, &g) in gradients.iter().enumerate() {
             sums = self.push(SumSquares { part }, &[g, sums])[0];
         }
+        // Stored where they already are, so that no copy is made of what is overwritten anyway.
+        self.store(sums, partial);
         self.push(Clip { max_norm }, &[sums, step])[0]
     }
 }

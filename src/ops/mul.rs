@@ -78,6 +78,7 @@ impl Graph {
     /// y = a b, element by element; a factor that is known to be one leaves no trace.
     #[track_caller]
     pub fn mul(&mut self, a: Value, b: Value) -> Value {
+        assert_eq!(self.ty(a), self.ty(b), "mul of {} and {}", self.name(a), self.name(b));
         match (self.is_ones(a), self.is_ones(b)) {
             (true, _) => b,
             (_, true) => a,
