@@ -96,8 +96,8 @@ impl Buckets {
     /// the length of their longer side.
     ///
     /// A batch has `batch_size` rows, or, if that is 0, as many as fit into `batch_tokens` positions, source and target
-    /// together; never more than its bucket has examples. Lengths are multiples of 8, or of 4 if no side takes more
-    /// than 32 positions.
+    /// together; never more than its bucket has examples. Lengths are multiples of 4, so that kernels may load four
+    /// positions at once.
     pub fn choose<'a>(
         examples: impl IntoIterator<Item = &'a Example>,
         batch_tokens: usize,
@@ -110,19 +110,17 @@ impl Buckets {
             *lengths.entry(example.lengths()).or_default() += 1;
         }
         let Some(pair) = lengths.keys().map(|(s, t)| s + t).max() else {
-            return Err(Error::Input("no sentence pair is short enough to train on: raise max_length".into()));
+            return Err(Error::Input("no sentence pair is short enough to train on: raise data.max_length".into()));
         };
         if batch_size == 0 && pair > batch_tokens {
             return Err(Error::Input(format!(
-                "the longest sentence pair takes {pair} positions, more than a batch: set batch_tokens to at least \
-                 {pair}, or lower max_length"
+                "the longest sentence pair takes {pair} positions, more than a batch: set train.batch_tokens to at least \
+                 {pair}, or lower data.max_length"
             )));
         }
-        let longest = lengths.keys().map(|&(s, t)| s.max(t)).max().unwrap_or_default();
-        let unit = if longest <= 32 { 4 } else { 8 };
         let mut groups = BTreeMap::<usize, Group>::new();
         for ((source, target), count) in lengths {
-            let (source, target) = (source.next_multiple_of(unit), target.next_multiple_of(unit));
+            let (source, target) = (source.next_multiple_of(4), target.next_multiple_of(4));
             groups.entry(source.max(target)).or_default().join(Group { count, source, target });
         }
         let groups: Vec<Group> = groups.into_values().collect();
