@@ -217,6 +217,12 @@ impl Recipe {
         print::to_toml(self)
     }
 
+    /// The first key whose value differs in `other`: its path, the value here, the value there, as TOML.
+    pub fn difference(&self, other: &Recipe) -> Option<(&'static str, String, String)> {
+        let keys = SECTIONS.iter().flat_map(|section| section.keys);
+        keys.map(|key| (key.path, (key.get)(self), (key.get)(other))).find(|(_, here, there)| here != there)
+    }
+
     /// The TOML of a built-in recipe.
     pub fn builtin(name: &str) -> Option<&'static str> {
         BUILTIN.iter().find(|(builtin, _)| *builtin == name).map(|(_, text)| *text)

@@ -122,7 +122,8 @@ fn every_form_of_data_trains() {
 
     // A character vocabulary, another optimiser, another schedule, batches by number.
     let settings = "--set tokenizer.kind=char --set train.optimizer=sgd --set train.schedule=noam \
-                    --set train.batch_size=8 --set train.epochs=2 --set model.tie_embeddings=false --set model.bias=false";
+                    --set train.batch_size=8 --set train.epochs=2 --set model.tie_embeddings=false \
+                    --set model.bias=false";
     place.run(&format!("train tsv.toml --device cpu --out runs/other {settings}")).succeeds();
     let last = place.metrics("runs/other").pop().expect("a row");
     assert_eq!(last["epoch"], 2.0);
