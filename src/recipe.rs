@@ -247,6 +247,14 @@ mod tests {
     }
 
     #[test]
+    fn the_first_difference_is_named() {
+        let mut other = Recipe::default();
+        assert_eq!(Recipe::default().difference(&other), None);
+        (other.model.d_model, other.train.betas) = (64, [0.9, 0.999]);
+        assert_eq!(Recipe::default().difference(&other), Some(("model.d_model", "256".into(), "64".into())));
+    }
+
+    #[test]
     fn phrasebook_is_small() {
         let recipe = Recipe::parse("phrasebook", Recipe::builtin("phrasebook").unwrap(), &[]).unwrap();
         let model = Model {
