@@ -1,5 +1,10 @@
 //! The command line: files, the terminal, the clock. Everything else is in the library.
 
+/// A line on standard output, or the error of the function around it: whoever reads may have gone.
+macro_rules! out {
+    ($($text:tt)*) => { $crate::cli::files::print(format_args!($($text)*))? };
+}
+
 mod data;
 mod device;
 mod devices;

@@ -11,11 +11,16 @@ use std::collections::HashMap;
 
 /// Rows of a decoding batch: every batch has one of these shapes, so that few programs are made.
 const ROWS: [usize; 3] = [1, 8, 64];
+/// Bytes that the largest buffer of a batch may take: a long sentence is decoded with fewer others, not refused for
+/// their sake.
+const LARGEST: u64 = 128 << 20;
 
 /// Decodes with a network's parameters, whatever they are at the time.
 #[derive(Debug)]
 pub struct Decoder {
     longest: usize,
+    /// The most rows that there are caches for.
+    rows: usize,
     /// Keys and values of the tokens so far, a pair per layer, for the largest batch.
     own: Vec<(Resident, Resident)>,
     /// Keys and values of the source by (rows · source length) that they have room for.
@@ -34,12 +39,12 @@ impl Decoder {
     pub fn new(network: &mut Network, longest: usize) -> Decoder {
         let longest = longest.min(network.positions());
         let width = network.model.d_model;
-        let rows = ROWS[ROWS.len() - 1];
+        let rows = most_rows(network, (longest * width).max(network.model.vocabulary));
         let mut declare = |what: String| network.memory.declare(what, Type::f32([rows * longest * width]));
         let pair = |i| (declare(format!("cache.{i}.k")), declare(format!("cache.{i}.v")));
         let own = (0..network.model.decoder_layers).map(pair).collect();
         network.device.allocate(&network.memory);
-        Decoder { longest, own, encoded: None, programs: HashMap::new() }
+        Decoder { longest, rows, own, encoded: None, programs: HashMap::new() }
     }
 
     /// The most likely token after each other, from `<s>` to `</s>`, for each source (token ids without specials).
@@ -53,7 +58,11 @@ impl Decoder {
         let mut translations = vec![vec![]; sources.len()];
         let mut rest = &order[..];
         while !rest.is_empty() {
-            let rows = ROWS.into_iter().find(|&r| r >= rest.len()).unwrap_or(ROWS[ROWS.len() - 1]);
+            let model = &network.model;
+            let width = padded(length(rest[0]), most);
+            let widest = (model.heads * width).max(model.d_model).max(model.ffn);
+            let room = most_rows(network, width * widest).min(self.rows);
+            let rows = ROWS.into_iter().find(|&r| r >= rest.len().min(room)).unwrap_or(room);
             let (batch, after) = rest.split_at(rows.min(rest.len()));
             let cut: Vec<&[u32]> = batch.iter().map(|&i| &sources[i][..length(i) - 1]).collect();
             for (&i, translation) in batch.iter().zip(self.batch(network, rows, &cut).await?) {
@@ -66,7 +75,7 @@ impl Decoder {
 
     async fn batch(&mut self, network: &mut Network, rows: usize, sources: &[&[u32]]) -> Result<Vec<Vec<u32>>> {
         let longest = sources.iter().map(|s| s.len() + 1).max().unwrap_or(1);
-        let width = longest.next_multiple_of(16).min(network.positions());
+        let width = padded(longest, network.positions());
         let programs = self.programs(network, rows, width).await?;
         let mut ids = vec![PAD; rows * width];
         let mut lengths = vec![0; rows];
@@ -166,6 +175,17 @@ impl Decoder {
         g.output("logits", logits);
         g
     }
+}
+
+/// Source lengths share programs by being rounded up.
+fn padded(length: usize, most: usize) -> usize {
+    length.next_multiple_of(16).min(most)
+}
+
+/// The largest batch whose rows may have this many elements each; one row is tried in any case.
+fn most_rows(network: &Network, elements: usize) -> usize {
+    let bytes = network.device.limits().binding.min(LARGEST);
+    ROWS.into_iter().rev().find(|r| (r * elements * 4) as u64 <= bytes).unwrap_or(1)
 }
 
 fn store_pairs(g: &mut Graph, values: &[KeysValues], to: &[KeysValues]) {

@@ -217,6 +217,12 @@ impl Recipe {
         print::to_toml(self)
     }
 
+    /// The first key whose value differs in `other`: its path, the value here, the value there, as TOML.
+    pub fn difference(&self, other: &Recipe) -> Option<(&'static str, String, String)> {
+        let keys = SECTIONS.iter().flat_map(|section| section.keys);
+        keys.map(|key| (key.path, (key.get)(self), (key.get)(other))).find(|(_, here, there)| here != there)
+    }
+
     /// The TOML of a built-in recipe.
     pub fn builtin(name: &str) -> Option<&'static str> {
         BUILTIN.iter().find(|(builtin, _)| *builtin == name).map(|(_, text)| *text)
@@ -238,6 +244,14 @@ mod tests {
             assert_eq!(Recipe::parse("builtin.toml", Recipe::builtin(name).unwrap(), &[]).unwrap().name, name);
         }
         assert_eq!(Recipe::builtin("nothing"), None);
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let mut other = Recipe::default();
+        assert_eq!(Recipe::default().difference(&other), None);
+        (other.model.d_model, other.train.betas) = (64, [0.9, 0.999]);
+        assert_eq!(Recipe::default().difference(&other), Some(("model.d_model", "256".into(), "64".into())));
     }
 
     #[test]

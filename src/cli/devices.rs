@@ -21,23 +21,23 @@ pub fn run(args: &Devices) -> Result<ExitCode> {
     if args.json {
         let object = serde_json::json!({ "auto": if adapters.is_empty() { "cpu" } else { "0" },
             "devices": adapters.iter().map(json).collect::<Vec<_>>() });
-        println!("{object}");
+        out!("{object}");
         return Ok(ExitCode::SUCCESS);
     }
     for (i, f) in adapters.iter().enumerate() {
         let (binding, memory, threads) = f.limits();
-        println!("{i}  {} ({}, {}){}", f.name(), f.kind(), f.backend(), if i == 0 { "  <- auto" } else { "" });
-        println!("   driver    {}", f.driver());
-        println!("   features  {}", f.features().join(", "));
-        println!(
+        out!("{i}  {} ({}, {}){}", f.name(), f.kind(), f.backend(), if i == 0 { "  <- auto" } else { "" });
+        out!("   driver    {}", f.driver());
+        out!("   features  {}", f.features().join(", "));
+        out!(
             "   limits    {} MiB a binding, {} KiB of workgroup memory, {threads} threads a workgroup",
             binding >> 20,
             memory >> 10
         );
     }
-    println!("cpu  the CPU reference{}", if adapters.is_empty() { "  <- auto" } else { "" });
+    out!("cpu  the CPU reference{}", if adapters.is_empty() { "  <- auto" } else { "" });
     if adapters.is_empty() {
-        println!("No GPU was found: {INSTALL}.");
+        out!("No GPU was found: {INSTALL}.");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -61,17 +61,19 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     if args.json {
         let object = serde_json::json!({ "loss": evaluation.loss, "perplexity": perplexity, "bleu": scores.bleu,
             "chrf": scores.chrf, "signature": BLEU_SIGNATURE, "tokens": evaluation.tokens, "seconds": seconds });
-        println!("{object}");
+        out!("{object}");
     } else {
-        println!("pairs       {}", pairs.report);
-        println!(
+        out!("pairs       {}", pairs.report);
+        out!(
             "loss        {:.4} (label smoothing {}, {} tokens)",
-            evaluation.loss, t.label_smoothing, evaluation.tokens
+            evaluation.loss,
+            t.label_smoothing,
+            evaluation.tokens
         );
-        println!("perplexity  {perplexity:.3} (without smoothing)");
-        println!("BLEU        {:.2} ({BLEU_SIGNATURE})", scores.bleu);
-        println!("chrF        {:.2}", scores.chrf);
-        println!("seconds     {seconds:.1}");
+        out!("perplexity  {perplexity:.3} (without smoothing)");
+        out!("BLEU        {:.2} ({BLEU_SIGNATURE})", scores.bleu);
+        out!("chrF        {:.2}", scores.chrf);
+        out!("seconds     {seconds:.1}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,6 +20,12 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| Error::Input(format!("cannot read {}: {}", path.display(), why(&e))))
 }
 
+/// Writes a line to standard output.
+pub fn print(line: std::fmt::Arguments) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}")
+        .map_err(|e| Error::Input(format!("standard output cannot be written: {}", why(&e))))
+}
+
 /// The text of a file.
 pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(read(path)?).map_err(|e| {
@@ -36,10 +42,25 @@ pub fn make_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(cannot_write(path))
 }
 
+/// What a file or directory is called until it is whole.
+fn temporary(name: &str) -> String {
+    format!(".{name}.new")
+}
+
+/// Whether this is a name that [`write`] and [`write_dir`] give to what is not whole yet.
+pub fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(".new")
+}
+
+/// Removes what was being written in a directory when its writer was killed.
+pub fn remove_temporary(dir: &Path) -> Result<()> {
+    list(dir)?.iter().filter(|n| is_temporary(n)).try_for_each(|n| remove(&dir.join(n)))
+}
+
 /// Replaces a file by one with these bytes: written under another name, synced, renamed.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.new"));
+    let temporary = path.with_file_name(temporary(&name));
     write_synced(&temporary, bytes)?;
     fs::rename(&temporary, path).map_err(cannot_write(path))
 }
@@ -57,13 +78,13 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
 /// there already is replaced.
 pub fn write_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.new"));
-    remove_dir(&temporary)?;
+    let temporary = path.with_file_name(temporary(&name));
+    remove(&temporary)?;
     make_dir(&temporary)?;
     for (file, bytes) in files {
         write_synced(&temporary.join(file), bytes)?;
     }
-    remove_dir(path)?;
+    remove(path)?;
     fs::rename(&temporary, path).map_err(cannot_write(path))?;
     // The rename itself must reach the disk; only a directory's own sync promises that, where it can be opened.
     if let Some(parent) = path.parent()
@@ -74,9 +95,10 @@ pub fn write_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     Ok(())
 }
 
-/// Removes a directory if it is there.
-pub fn remove_dir(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+/// Removes a file, or a directory with all that is in it, if it is there.
+pub fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(cannot_write(path)(e)),
         _ => Ok(()),
     }

@@ -23,11 +23,11 @@ pub fn builtin(name: &str) -> Result<&'static str> {
 /// Prints on standard output.
 pub fn run(args: &Recipes) -> Result<ExitCode> {
     match &args.name {
-        Some(name) => print!("{}", Recipe::parse(name, builtin(name)?, &[])?.to_toml()),
+        Some(name) => out!("{}", Recipe::parse(name, builtin(name)?, &[])?.to_toml().trim_end()),
         None => {
             for name in Recipe::builtin_names() {
                 let about = builtin(name)?.lines().next().unwrap_or_default().trim_start_matches("# ");
-                println!("{name:12} {about}");
+                out!("{name:12} {about}");
             }
         }
     }

@@ -36,6 +36,9 @@ pub struct Checkpoint {
     pub state: TrainingState,
 }
 
+/// What a run has before its recipe.toml.
+const SET_UP: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json"];
+
 /// The directory of a run.
 #[derive(Clone, Debug)]
 pub struct RunDir(PathBuf);
@@ -57,6 +60,7 @@ impl RunDir {
         match (names.is_empty(), names.iter().any(|n| n == "recipe.toml")) {
             (true, _) => Ok(false),
             (_, true) => Ok(true),
+            _ if self.was_being_set_up(&names)? => Ok(false),
             _ => Err(Error::Input(format!(
                 "{} is not empty and holds no run (no recipe.toml); choose another --out",
                 self.0.display()
@@ -64,9 +68,19 @@ impl RunDir {
         }
     }
 
-    /// Writes what does not change during a run.
+    /// Whether this is what [`RunDir::start`] leaves when it is killed: recipe.toml comes last.
+    fn was_being_set_up(&self, names: &[String]) -> Result<bool> {
+        let ours = |n: &String| n == "checkpoints" || SET_UP.contains(&n.as_str()) || files::is_temporary(n);
+        let begun = names.iter().all(ours) && names.iter().any(|n| n == "checkpoints");
+        Ok(begun && files::list(&self.path("checkpoints"))?.is_empty())
+    }
+
+    /// Writes what does not change during a sitting, and removes what a killed one left half written.
     pub fn start(&self, recipe: &Recipe, tokenizer: &Tokenizer, model: &Transformer) -> Result<()> {
         files::make_dir(&self.path("checkpoints"))?;
+        for dir in [self.0.clone(), self.path("checkpoints")] {
+            files::remove_temporary(&dir)?;
+        }
         files::write(&self.path("tokenizer.json"), tokenizer.to_json().as_bytes())?;
         files::write(&self.path("tokenizer_config.json"), tokenizer.config_json().as_bytes())?;
         files::write(&self.path("config.json"), &pretty(&config(recipe, model)))?;
@@ -117,7 +131,7 @@ impl RunDir {
         steps.retain(|&s| s != best);
         let old = steps.len().saturating_sub(keep);
         for &s in &steps[..old] {
-            files::remove_dir(&self.checkpoint(s))?;
+            files::remove(&self.checkpoint(s))?;
         }
         Ok(())
     }
@@ -143,9 +157,13 @@ impl RunDir {
         files::write(&self.path("model.safetensors"), &files::read(&self.checkpoint(step).join("model.safetensors"))?)
     }
 
-    /// Removes what a run left: `--fresh`.
+    /// Removes what a run left: `--fresh`. recipe.toml goes last: without it the rest would be no run, should this be
+    /// killed.
     pub fn clear(&self) -> Result<()> {
-        files::remove_dir(&self.0)
+        for name in files::list(&self.0)?.iter().filter(|n| *n != "recipe.toml") {
+            files::remove(&self.path(name))?;
+        }
+        files::remove(&self.0)
     }
 
     fn checkpoint(&self, step: u64) -> PathBuf {

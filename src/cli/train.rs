@@ -89,17 +89,17 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     let mut state = TrainingState { device: opened.name, data: checksum, ..TrainingState::default() };
     if going_on {
         restore(&run, &mut trainer, &mut state)?;
-    } else {
-        if exists {
-            run.clear()?;
-        }
-        run.start(&recipe, &tokenizer, &model)?;
     }
     let steps = trainer.steps();
     if trainer.progress.step >= steps {
         eprintln!("{} is finished: {steps} steps; --set train.steps=N goes on, --fresh starts over", dir.display());
         return Ok(ExitCode::SUCCESS);
     }
+    if exists && !going_on {
+        run.clear()?;
+    }
+    // A run that goes on may have been told to do so for longer, or to decode otherwise: the recipe says so then.
+    run.start(&recipe, &tokenizer, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
     let decoder = Decoder::new(&mut trainer.network, recipe.decode.max_length);
     Session { run, data, tokenizer, trainer, decoder, state, report }.train(steps)?;
@@ -124,14 +124,11 @@ fn check_same(run: &RunDir, recipe: &Recipe) -> Result<()> {
         (t.steps, t.epochs, t.eval_every, t.save_every, t.keep, t.log_every);
     before.decode = recipe.decode.clone();
     before.name.clone_from(&recipe.name);
-    if before == *recipe {
-        return Ok(());
-    }
-    let (old, new) = (before.to_toml(), recipe.to_toml());
-    let differs = old.lines().zip(new.lines()).find(|(a, b)| a != b);
-    let (old, new) = differs.unwrap_or(("another recipe", "this one"));
+    let Some((key, old, new)) = before.difference(recipe) else { return Ok(()) };
     let path = run.path("recipe.toml").display().to_string();
-    Err(Error::Input(format!("{path}: the run was started with {old}, now it is {new}; use another --out, or --fresh")))
+    Err(Error::Input(format!(
+        "{path}: the run was started with {key} = {old}, now it is {new}; use another --out, or --fresh"
+    )))
 }
 
 fn learn_tokenizer(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizer> {
@@ -203,10 +200,9 @@ impl Session {
                 self.report.steps(&metrics, since.elapsed());
                 since = Instant::now();
             }
-            if evaluating {
-                self.evaluate()?;
-            }
-            if saving {
+            // The best model is a checkpoint's: a better one is saved whatever save_every says.
+            let better = evaluating && self.evaluate()?;
+            if better || saving {
                 self.save()?;
             }
             if evaluating || saving {
@@ -225,7 +221,8 @@ impl Session {
         self.last_words()
     }
 
-    fn evaluate(&mut self) -> Result<()> {
+    /// Evaluates; whether the model is the best so far.
+    fn evaluate(&mut self) -> Result<bool> {
         let evaluation = block_on(self.trainer.evaluate())?;
         let pairs = &self.data.valid[..self.data.valid.len().min(SCORED)];
         let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
@@ -234,10 +231,11 @@ impl Session {
             self.report.say(&format!("    {source}\n    -> {translation}"));
         }
         let step = self.trainer.progress.step;
-        if self.state.best.is_none_or(|(loss, _)| evaluation.loss < loss) {
+        let better = self.state.best.is_none_or(|(loss, _)| evaluation.loss < loss);
+        if better {
             self.state.best = Some((evaluation.loss, step));
         }
-        Ok(())
+        Ok(better)
     }
 
     fn save(&mut self) -> Result<()> {

@@ -11,7 +11,7 @@ use seqloom::network::Network;
 use seqloom::recipe::Recipe;
 use seqloom::text::corpus;
 use seqloom::text::tokenizer::Tokenizer;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -72,9 +72,8 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
         // One line in, one line out, whatever the model says.
         translations[i] = loaded.tokenizer.decode(&ids).replace(['\n', '\r'], " ");
     }
-    let mut out = std::io::stdout().lock();
     for translation in translations {
-        writeln!(out, "{translation}").map_err(|e| Error::Input(format!("standard output cannot be written: {e}")))?;
+        out!("{translation}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -98,7 +98,7 @@ pub fn run(args: &Verify) -> Result<ExitCode> {
             let (kernel, variant) = (launch.shader.name, launch.variant);
             let line = Line { room, kernel, variant, case: case.name.clone(), outcome, gradient };
             if !args.json {
-                println!("{line}");
+                out!("{line}");
             }
             lines.push(line);
         }
@@ -109,17 +109,17 @@ pub fn run(args: &Verify) -> Result<ExitCode> {
     let failed = lines.iter().filter(|l| !l.passed()).count();
     if args.json {
         let cases: Vec<_> = lines.iter().map(Line::json).collect();
-        println!("{}", serde_json::json!({ "device": found.name(), "seed": seed, "failed": failed, "cases": cases }));
+        out!("{}", serde_json::json!({ "device": found.name(), "seed": seed, "failed": failed, "cases": cases }));
     } else {
-        summary(&lines);
-        println!("{} passed, {failed} failed (seed {seed})", lines.len() - failed);
+        summary(&lines)?;
+        out!("{} passed, {failed} failed (seed {seed})", lines.len() - failed);
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The worst case of each operation.
-fn summary(lines: &[Line]) {
-    println!("\nlargest error over its bound, by operation:");
+fn summary(lines: &[Line]) -> Result<()> {
+    out!("\nlargest error over its bound, by operation:");
     let mut rooms: Vec<&str> = lines.iter().map(|l| l.room).collect();
     rooms.dedup();
     for room in rooms {
@@ -128,7 +128,8 @@ fn summary(lines: &[Line]) {
         let worst = of_room.clone().max_by(|a, b| a.outcome.worst.ratio.total_cmp(&b.outcome.worst.ratio));
         if let Some(worst) = worst {
             let (count, ratio) = (of_room.count(), worst.outcome.worst.ratio);
-            println!("  {room:14} {ratio:8.4}  {count:3} runs, worst: {} {}", worst.kernel, worst.case);
+            out!("  {room:14} {ratio:8.4}  {count:3} runs, worst: {} {}", worst.kernel, worst.case);
         }
     }
+    Ok(())
 }

@@ -1,0 +1,328 @@
+//! A line's translation is its own: whatever is decoded beside it, however much padding is behind it, and whether the
+//! decoder remembers keys and values or computes them again. And the two executors train alike.
+
+use pollster::block_on;
+use seqloom::case::Draw;
+use seqloom::cpu::{Cpu, Mode};
+use seqloom::decode::Decoder;
+use seqloom::device::Device;
+use seqloom::gpu::{Gpu, Options, enumerate};
+use seqloom::graph::Graph;
+use seqloom::models::transformer::Transformer;
+use seqloom::network::Network;
+use seqloom::plan::Plan;
+use seqloom::recipe::{Model, Recipe};
+use seqloom::tensor::Tensor;
+use seqloom::text::batch::{Batches, Buckets, Example};
+use seqloom::text::tokenizer::{BOS, EOS, PAD};
+use seqloom::train::Trainer;
+use std::collections::HashSet;
+
+const VOCABULARY: usize = 61;
+/// Longest translation.
+const LONGEST: usize = 12;
+const POSITIONS: usize = 64;
+
+fn gpu() -> Device {
+    let adapters = block_on(enumerate());
+    let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
+    Device::Gpu(Box::new(block_on(Gpu::open(found, Options::default())).expect("a device")))
+}
+
+/// A network with random weights, of sizes for which the translations differ from line to line and from token to token:
+/// with others, or with one matrix for embedding and output, a decoder goes round in a circle that hides mistakes.
+fn network(device: Device, positions: usize) -> Network {
+    let sizes = Model {
+        d_model: 32,
+        heads: 2,
+        encoder_layers: 2,
+        decoder_layers: 2,
+        ffn: 64,
+        tie_embeddings: false,
+        ..Model::default()
+    };
+    let mut network = Network::new(device, Transformer::new(&sizes, VOCABULARY), positions, false).expect("it fits");
+    let mut draw = Draw::new(7);
+    let mut random = |dims: &[usize], name: &str| {
+        let mut tensor = draw.tensor(dims);
+        let gains = [(".self_attn", 0.3), ("_attn.v", 0.8), ("_attn.out", 0.8), (".fc", 4.0)];
+        let gain = gains.iter().find(|(part, _)| name.contains(part)).map_or(2.0, |(_, gain)| *gain);
+        let (mean, deviation) = match dims.len() {
+            2 => (0.0, gain / (dims[1] as f32).sqrt()),
+            _ if name.ends_with("norm.weight") => (1.0, 0.2),
+            _ => (0.0, 0.2),
+        };
+        tensor.as_f32_mut().iter_mut().for_each(|v| *v = mean + deviation * *v);
+        if name == "lm_head.weight" {
+            // Some lines come to an end.
+            let row = &mut tensor.as_f32_mut()[EOS as usize * dims[1]..][..dims[1]];
+            row.iter_mut().for_each(|v| *v *= 1.5);
+        }
+        tensor
+    };
+    let declarations = network.parameters.entries.iter().map(|e| &e.declaration);
+    let tensors: Vec<_> = declarations.map(|d| (d.name.clone(), random(&d.dims, &d.name))).collect();
+    network.write_parameters("random", &tensors).expect("they fit");
+    network
+}
+
+/// Lines of 1 to 40 tokens.
+fn lines(count: usize) -> Vec<Vec<u32>> {
+    let mut draw = Draw::new(3);
+    let mut line = || {
+        let length = 1 + draw.below(40);
+        (0..length).map(|_| (4 + draw.below(VOCABULARY - 4)) as u32).collect()
+    };
+    (0..count).map(|_| line()).collect()
+}
+
+/// A network, and how many programs its device has: a new decoder adds two for each shape of batch, of which the
+/// second computes logits.
+struct Decoding {
+    network: Network,
+    programs: usize,
+}
+
+impl Decoding {
+    fn new(device: Device) -> Decoding {
+        Decoding { network: network(device, POSITIONS), programs: 0 }
+    }
+
+    /// Translations of up to `longest` tokens, and the rows of logits behind the last token of each batch.
+    fn greedy(&mut self, lines: &[Vec<u32>], longest: usize) -> (Vec<Vec<u32>>, Vec<Vec<f32>>) {
+        let mut decoder = Decoder::new(&mut self.network, longest);
+        let translations = block_on(decoder.greedy(&mut self.network, lines)).expect("the device works");
+        let mut logits = vec![];
+        for _ in 0..lines.len().div_ceil(64) {
+            let tensor = block_on(self.network.device.read(self.programs + 1, "logits")).expect("the device works");
+            logits.extend(tensor.as_f32().chunks(VOCABULARY).map(<[f32]>::to_vec));
+            self.programs += 2;
+        }
+        (translations, logits)
+    }
+
+    /// States of the encoder for lines in rows of `width` positions, and logits of the decoder for translations, all
+    /// positions at once.
+    fn forward(&mut self, lines: &[Vec<u32>], width: usize, translations: &[Vec<u32>]) -> [Tensor; 2] {
+        let (rows, network) = (lines.len(), &mut self.network);
+        let read = 1 + translations.iter().map(Vec::len).max().expect("a translation");
+        let mut g = Graph::new();
+        let weights = network.parameters.bind(&mut g);
+        let context = network.context(&mut g, None);
+        let source = network.tokens(&mut g, "source", rows, width);
+        let target = network.tokens(&mut g, "target", rows, read);
+        let memory = network.model.encode(&mut g, &weights, source, &context);
+        let states = network.model.decode(&mut g, &weights, target, memory, source.lengths, &context);
+        let logits = network.model.logits(&mut g, &weights, states);
+        g.output("memory", memory);
+        g.output("logits", logits);
+        let plan = Plan::new(g, &network.device.limits()).expect("it fits");
+        let program = block_on(network.device.load(vec![plan])).expect("the shaders compile");
+        self.programs += 1;
+
+        let padded = |rows: &[Vec<u32>], before: &[u32], after: &[u32], width: usize| {
+            let mut ids = vec![PAD; rows.len() * width];
+            for (row, to) in rows.iter().zip(ids.chunks_mut(width)) {
+                let row = [before, row, after].concat();
+                to[..row.len()].copy_from_slice(&row);
+            }
+            let lengths = rows.iter().map(|row| row.len() as u32 + 1).collect();
+            (Tensor::u32([rows.len(), width], ids), Tensor::u32([rows.len()], lengths))
+        };
+        let (source, source_lengths) = padded(lines, &[], &[EOS], width);
+        let (target, target_lengths) = padded(translations, &[BOS], &[], read);
+        let start = Tensor::u32([1], vec![0]);
+        let feeds = [
+            ("source", &source),
+            ("source_lengths", &source_lengths),
+            ("target", &target),
+            ("target_lengths", &target_lengths),
+            ("start", &start),
+        ];
+        network.device.run(program, &feeds);
+        ["memory", "logits"].map(|name| block_on(network.device.read(program, name)).expect("the device works"))
+    }
+}
+
+/// Greedy translations of lines alone, in batches of three, of seventy (more than one batch) and beside longer lines;
+/// the logits behind the last token too, bit for bit, since two that are nearly equal would hide a difference.
+fn translates_each_line_alone(device: Device) {
+    let mut d = Decoding::new(device);
+    let lines = lines(70);
+    let alone: Vec<_> = lines.iter().map(|line| d.greedy(std::slice::from_ref(line), LONGEST)).collect();
+    let translations: Vec<&Vec<u32>> = alone.iter().map(|(translations, _)| &translations[0]).collect();
+    let different: HashSet<_> = translations.iter().collect();
+    let tokens: HashSet<_> = translations.iter().copied().flatten().collect();
+    assert!(different.len() > 50 && tokens.len() > 10, "{} lines, {} tokens", different.len(), tokens.len());
+    let open = translations.iter().filter(|t| t.len() == LONGEST).count();
+    assert!(open >= 10 && open < lines.len(), "{open} of {} lines have no end", lines.len());
+
+    let mut check = |members: &[usize]| {
+        let batch: Vec<Vec<u32>> = members.iter().map(|&i| lines[i].clone()).collect();
+        let (together, logits) = d.greedy(&batch, LONGEST);
+        for (&i, together) in members.iter().zip(&together) {
+            assert_eq!(together, translations[i], "line {i} of {members:?}");
+            // A line that has no end is decoded for as long as the batch.
+            if together.len() == LONGEST {
+                assert!(logits.contains(&alone[i].1[0]), "logits of line {i} of {members:?}");
+            }
+        }
+    };
+    for first in (0..60).step_by(9) {
+        check(&[first, first + 1, first + 2]);
+    }
+    check(&(0..70).collect::<Vec<_>>());
+    check(&(0..70).rev().collect::<Vec<_>>());
+    let mut by_length: Vec<usize> = (0..70).collect();
+    by_length.sort_by_key(|&i| lines[i].len());
+    for i in 0..5 {
+        check(&[by_length[i], by_length[69], by_length[68]]);
+    }
+}
+
+#[test]
+fn a_line_is_translated_alike_in_every_batch_on_the_cpu() {
+    translates_each_line_alone(Device::cpu());
+}
+
+#[test]
+fn a_line_is_translated_alike_in_every_batch_on_a_gpu() {
+    translates_each_line_alone(gpu());
+}
+
+/// Largest difference, relative to the largest logit of the row.
+fn apart(have: &[f32], want: &[f32]) -> f64 {
+    assert!(have.iter().chain(want).all(|v| v.is_finite()));
+    let largest = want.iter().fold(0f32, |a, v| a.max(v.abs()));
+    have.iter().zip(want).fold(0f64, |a, (h, w)| a.max(((h - w) / largest).abs() as f64))
+}
+
+fn remembers_what_it_would_compute(device: Device) {
+    let mut d = Decoding::new(device);
+    let lines = &lines(20)[17..];
+    let (translations, _) = d.greedy(lines, LONGEST);
+    let longest = translations.iter().map(Vec::len).max().expect("three lines");
+    assert_eq!(longest, LONGEST, "no line is long enough to be looked at");
+    let [_, logits] = d.forward(lines, 48, &translations);
+    let mut worst: f64 = 0.0;
+    // The decoder puts longer lines first.
+    let mut order: Vec<usize> = (0..lines.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse(lines[i].len()));
+    for position in 0..LONGEST {
+        let (_, cached) = d.greedy(lines, position + 1);
+        for (row, &i) in order.iter().enumerate().filter(|(_, i)| translations[**i].len() >= position) {
+            let all_at_once = &logits.as_f32()[(i * (LONGEST + 1) + position) * VOCABULARY..][..VOCABULARY];
+            let difference = apart(&cached[row], all_at_once);
+            assert!(difference <= 1e-4, "line {i}, position {position}: {difference:.1e}");
+            worst = worst.max(difference);
+        }
+    }
+    println!("cached and full logits: largest relative difference {worst:.1e}");
+}
+
+#[test]
+fn cached_decoding_is_the_full_forward_pass_on_the_cpu() {
+    remembers_what_it_would_compute(Device::cpu());
+    remembers_what_it_would_compute(Device::Cpu(Cpu::new(Mode::Definition)));
+}
+
+#[test]
+fn cached_decoding_is_the_full_forward_pass_on_a_gpu() {
+    remembers_what_it_would_compute(gpu());
+}
+
+fn sees_no_padding_and_no_future(device: Device) {
+    let mut d = Decoding::new(device);
+    let (lines, mut translations) = (lines(70), lines(40));
+    let mut members: Vec<usize> = (0..3).collect();
+    members.sort_by_key(|&i| lines[i].len());
+    let line = &lines[members[0]];
+    translations.truncate(3);
+    translations.sort_by_key(Vec::len);
+    let length = line.len() + 1;
+    let [memory, logits] = d.forward(std::slice::from_ref(line), length, &translations[..1]);
+    for width in [length + 1, 48, 64] {
+        let batch: Vec<Vec<u32>> = members.iter().map(|&i| lines[i].clone()).collect();
+        let rows = if width < 48 { 1 } else { 3 };
+        let [padded, more] = d.forward(&batch[..rows], width, &translations[..rows]);
+        assert!(padded.as_f32().starts_with(memory.as_f32()), "encoder states of {rows} lines in {width} positions");
+        assert!(more.as_f32().starts_with(logits.as_f32()), "logits of {rows} lines in {width} positions");
+    }
+    let mut other = translations[0].clone();
+    let last = other.len();
+    other[last - 1] ^= 1;
+    let [_, changed] = d.forward(std::slice::from_ref(line), length, &[other]);
+    let seen = last * VOCABULARY;
+    assert_eq!(changed.as_f32()[..seen], logits.as_f32()[..seen]);
+    assert_ne!(changed.as_f32()[seen..], logits.as_f32()[seen..]);
+}
+
+#[test]
+fn padding_and_future_tokens_are_not_seen_on_the_cpu() {
+    sees_no_padding_and_no_future(Device::cpu());
+}
+
+#[test]
+fn padding_and_future_tokens_are_not_seen_on_a_gpu() {
+    sees_no_padding_and_no_future(gpu());
+}
+
+/// Attention weights of 64 rows of the longest line would take 2 GiB.
+#[test]
+fn a_long_line_does_not_hinder_its_neighbours() {
+    let short = &lines(9)[..];
+    let long: Vec<u32> = lines(100).concat().into_iter().cycle().take(1990).collect();
+    let mut network = network(gpu(), 2048);
+    let mut decoder = Decoder::new(&mut network, 3);
+    let mut greedy = |lines: &[Vec<u32>]| block_on(decoder.greedy(&mut network, lines)).expect("it fits");
+    let wanted = [greedy(short), greedy(std::slice::from_ref(&long))].concat();
+    assert_eq!(greedy(&[short, &[long]].concat()), wanted);
+}
+
+#[test]
+fn the_shortest_and_the_longest_sources() {
+    let mut d = Decoding::new(Device::cpu());
+    assert!(d.greedy(&[], LONGEST).0.is_empty());
+    assert!(!d.greedy(&[vec![]], LONGEST).0[0].is_empty());
+    // Behind the last position but one there is only room for the end of the sentence.
+    let long: Vec<u32> = lines(10).concat().into_iter().take(2 * POSITIONS).collect();
+    let cut = long[..POSITIONS - 1].to_vec();
+    let (translations, _) = d.greedy(&[long], LONGEST);
+    assert_eq!(translations, d.greedy(&[cut], LONGEST).0);
+}
+
+/// Twenty steps with dropout on both executors: the same masks, the same order of the data, the same losses.
+#[test]
+fn gpu_and_cpu_train_alike() {
+    let text = "[model]\nd_model = 32\nheads = 2\nencoder_layers = 1\ndecoder_layers = 1\nffn = 64\ndropout = 0.1\n\
+                [data]\nbuiltin = \"phrasebook\"\n[train]\nbatch_tokens = 400\nlr = 3e-3\nwarmup = 5\n";
+    let recipe = Recipe::parse("alike", text, &[]).expect("a recipe");
+    let reversed = |source: &Vec<u32>| source.iter().rev().copied().collect();
+    let examples: Vec<Example> =
+        lines(80).into_iter().map(|source| Example { target: reversed(&source), source }).collect();
+    let run = |device: Device| {
+        let buckets = Buckets::choose(&examples, recipe.train.batch_tokens, 0, 3).expect("buckets");
+        let batches = Batches::new(buckets, examples.clone()).expect("batches");
+        let model = Transformer::new(&recipe.model, VOCABULARY);
+        let network = Network::new(device, model, POSITIONS, true).expect("it fits");
+        let mut trainer =
+            block_on(Trainer::new(network, recipe.clone(), batches.clone(), batches)).expect("the shaders compile");
+        for _ in 0..20 {
+            block_on(trainer.step()).expect("a step");
+        }
+        let metrics = block_on(trainer.drain()).expect("finite gradients");
+        (metrics, block_on(trainer.evaluate()).expect("an evaluation"))
+    };
+    let ((on_cpu, cpu), (on_gpu, gpu)) = (run(Device::cpu()), run(gpu()));
+    let mut worst: f64 = 0.0;
+    for (c, g) in on_cpu.iter().zip(&on_gpu) {
+        assert_eq!((c.step, c.epoch, c.tokens, c.lr), (g.step, g.epoch, g.tokens, g.lr));
+        let difference = ((c.loss - g.loss) / c.loss).abs();
+        assert!(difference <= 1e-4, "step {}: {} on the CPU, {} on the GPU", c.step, c.loss, g.loss);
+        worst = worst.max(difference);
+    }
+    assert_eq!((on_cpu.len(), on_gpu.len()), (20, 20));
+    assert!(on_cpu[19].loss < on_cpu[0].loss, "nothing was learned");
+    assert!(((cpu.nll - gpu.nll) / cpu.nll).abs() <= 1e-4, "{} on the CPU, {} on the GPU", cpu.nll, gpu.nll);
+    println!("losses of 20 steps: largest relative difference {worst:.1e}");
+}

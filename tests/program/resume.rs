@@ -1,0 +1,236 @@
+//! Training that is cut off, goes on, and ends as if nothing had been.
+
+use super::{Outcome, Place};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// Starts a command, waits for a line on standard error that starts with `until`, and lets `stop` end it.
+fn stop_at(place: &Place, arguments: &str, until: &str, stop: impl FnOnce(&mut Child)) -> Outcome {
+    let mut child = place.command(arguments).stdout(Stdio::null()).spawn().expect("the program starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut err = String::new();
+    while !err.lines().last().is_some_and(|line| line.starts_with(until)) {
+        let line = lines.next().unwrap_or_else(|| panic!("it ended before {until}:\n{err}"));
+        err += &(line.expect("UTF-8") + "\n");
+    }
+    stop(&mut child);
+    for line in lines {
+        err += &(line.expect("UTF-8") + "\n");
+    }
+    let code = child.wait().expect("the program ends").code();
+    Outcome { code, out: String::new(), err }
+}
+
+/// The rows without what the clock says.
+fn timeless_metrics(place: &Place, run: &str) -> Vec<Value> {
+    let mut rows = place.metrics(run);
+    for row in &mut rows {
+        let row = row.as_object_mut().expect("an object");
+        assert!(row.remove("seconds").is_some() && row.remove("tokens_per_second").is_some());
+    }
+    rows
+}
+
+/// The same model, moments, place in the data and metrics, bit for bit; one row of metrics per step.
+#[track_caller]
+fn same_run(place: &Place, have: &str, want: &str) {
+    let newest = |run: &str| place.names(&format!("{run}/checkpoints")).pop().expect("a checkpoint");
+    let checkpoint = newest(want);
+    assert_eq!(newest(have), checkpoint);
+    let same = |name: &str| {
+        let bytes = |run: &str| place.read(&format!("{run}/{name}"));
+        assert!(bytes(have) == bytes(want), "{name} of {have} differs from that of {want}");
+    };
+    same("model.safetensors");
+    same(&format!("checkpoints/{checkpoint}/model.safetensors"));
+    same(&format!("checkpoints/{checkpoint}/training_state.safetensors"));
+    let state = |run: &str| {
+        let mut state = place.json(&format!("{run}/checkpoints/{checkpoint}/training_state.json"));
+        assert!(state.as_object_mut().expect("an object").remove("seconds").is_some());
+        state
+    };
+    assert_eq!(state(have), state(want));
+
+    let rows = timeless_metrics(place, have);
+    let steps: Vec<u64> = rows.iter().map(|row| row["step"].as_u64().expect("a step")).collect();
+    assert!(steps.iter().copied().eq(1..=steps.len() as u64), "steps of {have}: {steps:?}");
+    assert_eq!(rows, timeless_metrics(place, want));
+    let table = place.text(&format!("{have}/metrics.tsv"));
+    let first_column = table.lines().skip(1).map(|line| line.split('\t').next().expect("a column"));
+    assert!(first_column.eq(steps.iter().map(u64::to_string)), "{table}");
+    nothing_half_written(place, have);
+}
+
+#[track_caller]
+fn nothing_half_written(place: &Place, run: &str) {
+    for directory in [run.to_string(), format!("{run}/checkpoints")] {
+        let names = place.names(&directory);
+        assert!(!names.iter().any(|name| name.starts_with('.')), "{directory}: {names:?}");
+    }
+}
+
+fn survives_kills(device: &str, steps: u64) {
+    let place = Place::new();
+    let command = |out: &str| {
+        format!("train tiny.toml --out {out} --device {device} --set train.steps={steps} --set train.eval_every=15")
+    };
+    for out in ["whole", "again"] {
+        let outcome = place.run(&command(out)).succeeds();
+        let on_cpu = outcome.err.contains("device: cpu");
+        assert_eq!(on_cpu, device == "cpu", "this test needs a GPU or a software Vulkan driver:\n{}", outcome.err);
+    }
+    same_run(&place, "again", "whole");
+
+    let (early, late) = (steps / 3, steps - 20);
+    let moments = [
+        // Before anything is written, while the directory is set up, and before there is a checkpoint.
+        ("data:".to_string(), 0),
+        ("model:".into(), 0),
+        ("model:".into(), 2),
+        ("step 1/".into(), 0),
+        // A line is followed by the checkpoint of its step, every third; an evaluation by that of a better model.
+        ("step 9/".into(), 1),
+        ("step 15: validation".into(), 0),
+        (format!("step {early}/"), 3),
+        (format!("step {late}/"), 1),
+        (format!("step {steps}: validation"), 1),
+    ];
+    for (until, milliseconds) in moments {
+        stop_at(&place, &command("killed"), &until, |child| {
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            child.kill().expect("a process to kill");
+        });
+    }
+    place.run(&command("killed")).succeeds();
+    same_run(&place, "killed", "whole");
+}
+
+#[test]
+fn kills_leave_no_trace_on_the_cpu() {
+    survives_kills("cpu", 120);
+}
+
+#[test]
+fn kills_leave_no_trace_on_a_gpu() {
+    survives_kills("auto", 60);
+}
+
+/// SIGINT is Ctrl-C, SIGTERM what a scheduler sends.
+#[test]
+#[cfg(unix)]
+fn ctrl_c_finishes_the_step_and_saves() {
+    let place = Place::new();
+    let command = |out: &str| format!("train tiny.toml --out {out} --device cpu --set train.steps=400");
+    place.run(&command("whole")).succeeds();
+    for (signal, until) in [("INT", "step 5/"), ("TERM", "step 150/")] {
+        let outcome = stop_at(&place, &command("stopped"), until, |child| {
+            let status = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+            assert!(status.expect("kill runs").success());
+        })
+        .succeeds();
+        let last = outcome.err.lines().last().expect("a line");
+        let step = last.strip_prefix("stopped after step ").and_then(|rest| rest.split(' ').next()).expect(last);
+        assert!(last.ends_with("saved; the same command goes on from here"), "{last}");
+        let step: u64 = step.parse().expect(last);
+        assert!(step < 400, "{last}");
+        let checkpoint = format!("stopped/checkpoints/step-{step:06}/training_state.json");
+        assert_eq!(place.json(&checkpoint)["progress"]["step"], step);
+        assert_eq!(place.metrics("stopped").len() as u64, step);
+    }
+    place.run(&command("stopped")).succeeds();
+    same_run(&place, "stopped", "whole");
+}
+
+#[test]
+fn a_finished_run_says_so_and_can_be_continued_or_started_over() {
+    let place = Place::new();
+    place.train("--out run").succeeds();
+    let before = place.tree("run");
+    let again = place.train("--out run").succeeds();
+    assert!(again.err.contains("run is finished: 12 steps; --set train.steps=N goes on"), "{}", again.err);
+    assert!(place.tree("run") == before, "a finished run was changed");
+
+    // More steps, and another way to decode, which the run's recipe remembers.
+    place.train("--out run --set train.steps=24 --set decode.max_length=9").succeeds();
+    place.train("--out whole --set train.steps=24").succeeds();
+    let decoded = |row: &Value| row.as_object().expect("an object").get("bleu").is_some();
+    let (rows, whole) = (timeless_metrics(&place, "run"), timeless_metrics(&place, "whole"));
+    assert_eq!(rows.len(), 24);
+    for (row, whole) in rows.iter().zip(&whole).filter(|(row, _)| !decoded(row)) {
+        assert_eq!(row, whole);
+    }
+    for name in ["model.safetensors", "checkpoints/step-000024/training_state.safetensors"] {
+        assert!(place.read(&format!("run/{name}")) == place.read(&format!("whole/{name}")), "{name}");
+    }
+    let recipe = place.text("run/recipe.toml");
+    assert!(recipe.contains("\nsteps = 24 ") && recipe.contains("\nmax_length = 9 "), "{recipe}");
+
+    place.write("run/notes.txt", "mine");
+    place.train("--out run --fresh --set train.steps=6 --set model.heads=4").succeeds();
+    place.train("--out small --set train.steps=6 --set model.heads=4").succeeds();
+    same_run(&place, "run", "small");
+    assert!(!place.path("run/notes.txt").exists());
+}
+
+#[test]
+fn a_run_goes_on_only_with_its_own_recipe_and_data() {
+    let place = Place::new();
+    place.train("--out run").succeeds();
+    let before = place.tree("run");
+    let cases = [
+        ("--set model.d_model=64", "run/recipe.toml: the run was started with model.d_model = 32, now it is 64"),
+        ("--set model.dropout=0.2", "model.dropout = 0.1, now it is 0.2"),
+        ("--set data.max_length=64", "data.max_length = 128, now it is 64"),
+        ("--set train.seed=2 --set train.steps=24", "train.seed = 1, now it is 2"),
+    ];
+    for (settings, message) in cases {
+        place.train(&format!("--out run {settings}")).refuses(&[message, "--fresh"]);
+    }
+    place.write("a.en", place.text("a.en").replace("dog", "hound"));
+    place.train("--out run --set train.steps=24").refuses(&["the data is not what it was", "--fresh"]);
+    assert!(place.tree("run") == before, "a refused run was changed");
+}
+
+/// The best model of a run exists even when it was found between two checkpoints.
+#[test]
+fn the_best_model_is_kept_whenever_it_is_found() {
+    let place = Place::new();
+    // The learning rate soon goes beyond every measure: the first evaluation stays the best.
+    let settings = "--set train.lr=300 --set train.warmup=1000 --set train.eval_every=1 --set train.save_every=4 \
+                    --set train.keep=1";
+    place.train(&format!("--out run --set train.steps=7 {settings}")).succeeds();
+    let losses: Vec<f64> = place.metrics("run").iter().map(|row| row["valid_loss"].as_f64().expect("a loss")).collect();
+    assert!(losses[1..].iter().all(|loss| *loss > losses[0]), "{losses:?}");
+    assert_eq!(place.names("run/checkpoints"), ["step-000001", "step-000007"]);
+    assert!(place.read("run/model.safetensors") == place.read("run/checkpoints/step-000001/model.safetensors"));
+    place.train(&format!("--out run --set train.steps=8 {settings}")).succeeds();
+    assert_eq!(place.names("run/checkpoints"), ["step-000001", "step-000008"]);
+}
+
+/// What a killed run may leave: a directory without its recipe, files under temporary names, a model that is older
+/// than its checkpoint, a torn line of metrics.
+#[test]
+fn a_run_goes_on_from_what_a_kill_leaves() {
+    let place = Place::new();
+    place.train("--out whole").succeeds();
+
+    std::fs::create_dir_all(place.path("begun/checkpoints")).expect("a directory");
+    place.write("begun/tokenizer.json", place.read("whole/tokenizer.json"));
+    place.write("begun/.config.json.new", "{");
+    place.train("--out begun").succeeds();
+    same_run(&place, "begun", "whole");
+
+    place.train("--out torn --set train.steps=6").succeeds();
+    std::fs::create_dir(place.path("torn/checkpoints/.step-000007.new")).expect("a directory");
+    place.write("torn/checkpoints/.step-000007.new/model.safetensors", "half");
+    place.write("torn/.model.safetensors.new", "half");
+    place.write("torn/model.safetensors", place.read("torn/checkpoints/step-000003/model.safetensors"));
+    let (whole, table) = (place.text("whole/metrics.jsonl"), place.text("whole/metrics.tsv"));
+    let rows = |text: &str, lines: usize| text.lines().take(lines).map(|line| format!("{line}\n")).collect::<String>();
+    place.write("torn/metrics.jsonl", rows(&whole, 7) + "{\"step\":8,\"los");
+    place.write("torn/metrics.tsv", rows(&table, 8) + "8\t0.9");
+    place.train("--out torn").succeeds();
+    same_run(&place, "torn", "whole");
+}
