@@ -28,7 +28,10 @@ pub fn open(args: &DeviceArgs) -> Result<Opened> {
     let checked = args.checked || (shaders.is_replaced() && !args.unchecked);
     let opened = match choose(&args.device)? {
         None => {
-            eprintln!("device: cpu (the reference; {INSTALL})");
+            match args.device.as_str() {
+                "auto" => eprintln!("device: cpu, since no GPU was found; {INSTALL}"),
+                _ => eprintln!("device: cpu"),
+            }
             Opened { device: Device::cpu(), name: "cpu".into() }
         }
         Some(found) => {

@@ -184,8 +184,13 @@ impl Session {
     fn train(mut self, steps: u64) -> Result<()> {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
-        ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
-            .map_err(|e| Error::Run(format!("Ctrl-C cannot be caught: {e}")))?;
+        // The first asks for a clean end after this step, the second wants it now: the last checkpoint is whole anyway.
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        })
+        .map_err(|e| Error::Run(format!("Ctrl-C cannot be caught: {e}")))?;
         let t = self.trainer.recipe.train.clone();
         let mut since = Instant::now();
         loop {
