@@ -71,6 +71,9 @@ impl std::fmt::Display for Line {
 
 /// Runs the cases; exit code 1 when one fails.
 pub fn run(args: &Verify) -> Result<ExitCode> {
+    if args.device.device == "cpu" {
+        return Err(Error::Input("verify compares a GPU with the CPU; leave --device cpu out, or name a GPU".into()));
+    }
     let found = choose(&args.device.device)?;
     let found = found.ok_or_else(|| Error::Device(format!("verify needs a GPU, and there is none: {INSTALL}")))?;
     let shaders = match &args.device.shaders {
