@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(recipe.model, model);
         assert_eq!(recipe.data, Data { builtin: Builtin::Phrasebook, ..Data::default() });
         assert_eq!(recipe.tokenizer, Tokenizer { kind: TokenizerKind::Bpe, vocab_size: 2000 });
-        let train = Train { steps: 1200, batch_tokens: 2048, lr: 3e-3, warmup: 100, ..Train::default() };
+        let train = Train { steps: 850, batch_tokens: 3072, lr: 3e-3, warmup: 100, ..Train::default() };
         assert_eq!(recipe.train, train);
     }
 }
