@@ -1,4 +1,4 @@
-// norm = sqrt(sum of partial);  factor = min(1, MAX_NORM / (norm + 1e-6));  go = norm is finite
+// norm = sqrt(sum of partial);  factor = min(1, MAX_NORM / (norm + 1e-6));  go stays if norm is finite
 // One workgroup; thread k adds the partial sums k, k + 64, ... in order, then the lanes are added in order.
 import package::lib::lanes::{lanes_sum};
 
@@ -24,6 +24,6 @@ fn clip(@builtin(local_invocation_index) index: u32) {
         let finite = (bitcast<u32>(norm) & 0x7f800000u) != 0x7f800000u;
         step[8] = bitcast<u32>(norm);
         step[9] = bitcast<u32>(factor);
-        step[10] = select(0u, 1u, finite);
+        step[10] = select(0u, step[10], finite);
     }
 }

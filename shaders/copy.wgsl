@@ -1,10 +1,10 @@
 // y = x
-// One thread per four elements.
+// One thread per word, whatever it means: a copy keeps NaNs and leaves the padding behind its elements alone.
 import package::lib::grid::{workgroup_index};
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // (n)
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // (n)
-@group(1) @binding(0) var<uniform> run: vec4<u32>; // vec4s
+@group(0) @binding(0) var<storage, read> x: array<u32>; // (n)
+@group(0) @binding(1) var<storage, read_write> y: array<u32>; // (n)
+@group(1) @binding(0) var<uniform> run: vec4<u32>; // words
 
 @compute @workgroup_size(256)
 fn copy(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,

@@ -12,5 +12,5 @@ fn relu(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (i >= run.x) {
         return;
     }
-    y[i] = max(x[i], vec4(0.0));
+    y[i] = select(x[i], vec4(0.0), x[i] < vec4(0.0));
 }

@@ -155,6 +155,14 @@ impl Decoder {
         let computed = network.model.encoded_keys_values(&mut g, &weights, memory);
         let kept = self.encoded(&mut g, network, rows, width);
         store_pairs(&mut g, &computed, &kept);
+        // Positions that are not decoded yet count zero times what the cache holds: it must not be what an earlier
+        // batch may have left, a NaN say.
+        for (k, v) in self.pairs(&mut g, &self.own, [rows, self.longest, network.model.d_model]) {
+            let zeros = g.fill(0.0, &[rows, self.longest, network.model.d_model]);
+            g.store(zeros, k);
+            let zeros = g.fill(0.0, &[rows, self.longest, network.model.d_model]);
+            g.store(zeros, v);
+        }
         g
     }
 
@@ -177,9 +185,9 @@ impl Decoder {
     }
 }
 
-/// Source lengths share programs by being rounded up.
+/// Source lengths share programs by being rounded up, so much that there are few.
 fn padded(length: usize, most: usize) -> usize {
-    length.next_multiple_of(16).min(most)
+    length.next_power_of_two().max(16).min(most)
 }
 
 /// The largest batch whose rows may have this many elements each; one row is tried in any case.

@@ -112,6 +112,8 @@ impl Graph {
     #[track_caller]
     pub fn push_shared(&mut self, op: Arc<dyn Op>, inputs: &[Value]) -> Vec<Value> {
         let types: Vec<&Type> = inputs.iter().map(|&v| self.ty(v)).collect();
+        let empty = types.iter().find(|t| t.elements() == 0);
+        assert!(empty.is_none(), "{op:?} of {types:?}: there is nothing to compute");
         let types = op.types(&types).unwrap_or_else(|why| panic!("{op:?} of {types:?}: {why}"));
         let node = self.nodes.len();
         let scope = self.scope.join(".");

@@ -189,7 +189,10 @@ fn wanted_targets(
     let mut targets = HashMap::new();
     for &(value, leaf) in g.stores() {
         let base = g.base(value);
-        if matches!(g.source(base), Source::Node { .. }) && !refused.contains(&base) {
+        if let Source::Node { node, output } = *g.source(base)
+            && !refused.contains(&base)
+            && writes_only_its_own(g, node, output)
+        {
             targets.entry(base).or_insert(resident_place(g, leaf).expect("a store goes to a resident range"));
         }
     }
@@ -204,6 +207,15 @@ fn wanted_targets(
         }
     }
     targets
+}
+
+/// Kernels may write whole vec4s, so that an output of another number of elements spills into the padding behind it.
+/// In a buffer of its own that is nothing; behind a gradient it would count in the norm. One that takes over what is
+/// already there touches its elements only.
+fn writes_only_its_own(g: &Graph, node: usize, output: usize) -> bool {
+    let node = &g.nodes()[node];
+    let in_place = node.op.in_place().iter().any(|pair| pair.1 == output);
+    in_place || g.ty(node.outputs[output]).elements().is_multiple_of(4)
 }
 
 fn resident_place(g: &Graph, leaf: Value) -> Option<Place> {
@@ -288,6 +300,14 @@ impl Planner<'_> {
         let reads = n.inputs.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(v, _)| (*v, false));
         let bindings = reads.chain(n.outputs.iter().map(|v| (*v, true))).collect::<Vec<_>>();
         let bindings = bindings.into_iter().map(|(v, writable)| self.binding(v, writable)).collect::<Result<_>>()?;
+        if let Some(groups) = launch.grid.iter().find(|&&groups| groups > 65_535) {
+            return Err(Error::Input(format!(
+                "{} in {} takes {groups} workgroups in a row, 65,535 is the most; lower train.batch_tokens or \
+                 train.batch_size",
+                n.op.name(),
+                n.scope
+            )));
+        }
         self.push(Pass { node: Some(node), op: n.op.name(), scope: n.scope.clone(), launch, bindings, cost });
 
         let g = &self.plan.graph;

@@ -6,7 +6,7 @@ use crate::tensor::Type;
 
 /// Seed of the run, first half of every generator's key.
 pub const SEED: usize = 0;
-/// step · accumulate + micro-batch, part of every generator's counter.
+/// Number of the step, part of every generator's counter.
 pub const MICRO: usize = 1;
 /// Learning rate, as f32 bits.
 pub const LEARNING_RATE: usize = 2;
@@ -20,7 +20,7 @@ pub const SLOT: usize = 5;
 pub const NORM: usize = 8;
 /// What clipping multiplies the gradient by, as f32 bits.
 pub const FACTOR: usize = 9;
-/// 1 when the norm is finite; 0 makes the update change nothing.
+/// 1 until a norm is not finite; 0 makes every update from then on change nothing.
 pub const GO: usize = 10;
 
 /// Type of the step state.

@@ -1,4 +1,4 @@
-//! Training: two programs a step, one that adds up gradients and one that updates the parameters.
+//! Training: two programs a step, one that computes gradients and one that updates the parameters.
 
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -19,6 +19,12 @@ use crate::text::batch::{Batch, BatchPlan, Batches, Bucket, by_token};
 
 /// Steps whose numbers may wait on the device before somebody reads them.
 const LOG_SLOTS: usize = 256;
+
+/// How many positions a model needs for examples and decoded lines of these lengths: batches are padded to multiples of
+/// four.
+pub fn positions(examples: usize, decoded: usize) -> usize {
+    examples.max(decoded).next_multiple_of(4)
+}
 
 /// Where training stands: all that a resumed run needs besides parameters and moments.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -126,6 +132,7 @@ impl Trainer {
         let update = evaluate + valid.buckets().shapes().len();
         let initial = network.parameters.initial(recipe.train.seed);
         network.write_parameters("the initial values", &initial)?;
+        network.device.write_resident(state.step, step::GO, &Tensor::u32([1], vec![1]));
         let order = train.epoch(recipe.train.seed, 0);
         let progress = Progress::default();
         Ok(Trainer { network, recipe, progress, train, valid, order, state, micro, evaluate, update, pending: vec![] })
@@ -205,7 +212,7 @@ impl Trainer {
     }
 
     /// Waits for the steps so far and returns their numbers. Errors: the device failed, or a gradient was not finite;
-    /// such a step has changed nothing.
+    /// that step and those after it have changed nothing.
     pub async fn drain(&mut self) -> Result<Vec<Metrics>> {
         if self.pending.is_empty() {
             return Ok(vec![]);
@@ -289,13 +296,14 @@ impl Trainer {
     async fn not_finite(&self, step: u64) -> Error {
         let bad = |t: &Tensor| t.as_f32().iter().any(|v| !v.is_finite());
         let place = match self.read_gradients().await {
-            Ok(gradients) => gradients.into_iter().find(|(_, t)| bad(t)).map(|(name, _)| format!(" (that of {name})")),
+            Ok(gradients) => gradients.into_iter().find(|(_, t)| bad(t)).map(|(name, _)| name),
             Err(e) => return e,
         };
-        let place = place.unwrap_or_default();
+        // These are the last step's gradients, which the same parameters gave.
+        let place = place.map_or(String::new(), |name| format!(" (since then first in {name})"));
         Error::Run(format!(
-            "step {step}: the gradient{place} is not finite, the parameters are those of the step before; lower \
-             train.lr, raise train.warmup or set train.clip"
+            "step {step}: the gradient is not finite{place}; nothing has been updated since the step before. In \
+             another --out, or with --fresh, lower train.lr, raise train.warmup or set train.clip"
         ))
     }
 }

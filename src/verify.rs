@@ -52,8 +52,10 @@ fn numbers(t: &Tensor) -> Vec<f64> {
 pub fn compare(case: &Case, have: &[Tensor], want: &[Tensor]) -> Worst {
     let bounds = (case.bound)(&case.inputs, want);
     let mut worst = Worst { ratio: 0.0, output: 0, index: 0, have: 0.0, want: 0.0 };
+    assert!(have.len() == want.len() && want.len() == bounds.len(), "{:?}: a bound for every output", case.op);
     for (output, ((have, want), bounds)) in have.iter().zip(want).zip(&bounds).enumerate() {
         assert_eq!(have.ty(), want.ty(), "output {output}");
+        assert_eq!(bounds.len(), want.ty().elements(), "{:?}: a bound for every element", case.op);
         for (index, ((have, want), bound)) in numbers(have).into_iter().zip(numbers(want)).zip(bounds).enumerate() {
             if have.to_bits() == want.to_bits() {
                 continue;

@@ -152,3 +152,47 @@ fn many_flat_buffers_agree_with_pytorch() {
     agrees_with_pytorch(gpu(), 16 << 10);
     agrees_with_pytorch(Device::cpu(), 16 << 10);
 }
+
+/// Buckets are padded to multiples of four, and the table of positions must hold them.
+#[test]
+fn the_longest_pair_of_any_max_length_trains() {
+    for longest in 5..9 {
+        let recipe = Recipe::parse("longest", RECIPE, &[]).expect("a recipe");
+        let side: Vec<u32> = (0..longest as u32 - 1).map(|i| 4 + i).collect();
+        let examples = vec![Example { source: side.clone(), target: side }; 3];
+        let buckets = Buckets::choose(&examples, 64, 0, 4).expect("buckets");
+        let batches = Batches::new(buckets, examples).expect("batches");
+        let model = Transformer::new(&recipe.model, 37);
+        let positions = seqloom::train::positions(longest, 3);
+        let network = Network::new(Device::cpu(), model, positions, true).expect("a network");
+        let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
+        block_on(trainer.step()).expect("a step");
+        assert!(block_on(trainer.drain()).expect("finite")[0].loss.is_finite());
+    }
+}
+
+/// A gradient that is not finite stops every update from then on, and says at which step.
+#[test]
+fn nothing_is_updated_after_a_gradient_that_is_not_finite() {
+    for device in [gpu(), Device::cpu()] {
+        let golden = golden();
+        let mut trainer = trainer(device, &golden, 128 << 20);
+        let name = "model.encoder.layers.0.fc1.bias";
+        let spoil = |mut tensors: Vec<(String, Tensor)>, value: f32| {
+            tensors.iter_mut().find(|(n, _)| n == name).expect("a bias").1.as_f32_mut()[0] = value;
+            tensors
+        };
+        let before = spoil(block_on(trainer.network.read_parameters()).expect("parameters"), f32::NAN);
+        trainer.network.write_parameters("spoilt", &before).expect("they fit");
+        let plan = BatchPlan { bucket: 0, examples: (0..4).collect() };
+        block_on(trainer.step_on(&plan)).expect("a step");
+        // Even when the next gradient would be finite.
+        let mended = spoil(before.clone(), 0.0);
+        trainer.network.write_parameters("mended", &mended).expect("they fit");
+        block_on(trainer.step_on(&plan)).expect("a step");
+        let message = block_on(trainer.drain()).expect_err("a gradient is not finite").to_string();
+        assert!(message.starts_with("step 1: the gradient is not finite"), "{message}");
+        let after = block_on(trainer.network.read_parameters()).expect("parameters");
+        assert_eq!(after, mended);
+    }
+}

@@ -4,7 +4,7 @@ override ACTIVATION: u32 = 0u;
 
 fn activate(x: f32) -> f32 {
     if (ACTIVATION == 1u) {
-        return max(x, 0.0);
+        return select(x, 0.0, x < 0.0);
     }
     if (ACTIVATION == 2u) {
         return 1.0 - 2.0 / (exp(2.0 * clamp(x, -9.5, 9.5)) + 1.0);

@@ -19,29 +19,40 @@ pub struct Opened {
     pub name: String,
 }
 
-/// Opens what the arguments ask for, and says on standard error what it is.
-pub fn open(args: &DeviceArgs) -> Result<Opened> {
+/// The shaders that the arguments ask for, and whether they run with checks.
+pub fn options(args: &DeviceArgs) -> Result<Options> {
     let shaders = match &args.shaders {
         Some(dir) => Shaders::replace(files::shaders(dir)?),
         None => Shaders::default(),
     };
     let checked = args.checked || (shaders.is_replaced() && !args.unchecked);
-    let opened = match choose(&args.device)? {
-        None => {
-            match args.device.as_str() {
-                "auto" => eprintln!("device: cpu, since no GPU was found; {INSTALL}"),
-                _ => eprintln!("device: cpu"),
-            }
-            Opened { device: Device::cpu(), name: "cpu".into() }
-        }
-        Some(found) => {
-            let gpu = block_on(Gpu::open(&found, Options { shaders, checked, portable: false }))?;
-            let name = format!("{} ({}, {})", found.name(), found.kind(), found.driver());
-            eprintln!("device: {name}{}", if checked { ", shaders checked" } else { "" });
-            Opened { device: Device::Gpu(Box::new(gpu)), name }
-        }
+    Ok(Options { shaders, checked, portable: false })
+}
+
+/// Opens what the arguments ask for, and says on standard error what it is. `auto` goes on to the next adapter when one
+/// refuses, and to the CPU after the last.
+pub fn open(args: &DeviceArgs) -> Result<Opened> {
+    let options = options(args)?;
+    let candidates = match args.device.as_str() {
+        "auto" => block_on(enumerate()),
+        word => choose(word)?.into_iter().collect(),
     };
-    Ok(opened)
+    for found in &candidates {
+        let name = format!("{} ({}, {})", found.name(), found.kind(), found.driver());
+        match block_on(Gpu::open(found, options.clone())) {
+            Ok(gpu) => {
+                eprintln!("device: {name}{}", if options.checked { ", shaders checked" } else { "" });
+                return Ok(Opened { device: Device::Gpu(Box::new(gpu)), name });
+            }
+            Err(e) if args.device == "auto" => eprintln!("warning: {e}"),
+            Err(e) => return Err(e),
+        }
+    }
+    match args.device.as_str() {
+        "auto" => eprintln!("device: cpu, since no GPU was found; {INSTALL}"),
+        _ => eprintln!("device: cpu"),
+    }
+    Ok(Opened { device: Device::cpu(), name: "cpu".into() })
 }
 
 /// The adapter for the word after `--device`; none is the CPU. Errors: there is no such adapter.
@@ -53,9 +64,11 @@ pub fn choose(word: &str) -> Result<Option<Found>> {
     if word == "auto" {
         return Ok((!adapters.is_empty()).then(|| adapters.swap_remove(0)));
     }
-    let by_index = word.parse::<usize>().ok();
-    let by_name = |f: &Found| f.name().to_lowercase().contains(&word.to_lowercase());
-    let at = by_index.filter(|i| *i < adapters.len()).or_else(|| adapters.iter().position(by_name));
+    let by_name = |f: &Found| !word.is_empty() && f.name().to_lowercase().contains(&word.to_lowercase());
+    let at = match word.parse::<usize>() {
+        Ok(index) => (index < adapters.len()).then_some(index),
+        Err(_) => adapters.iter().position(by_name),
+    };
     match at {
         Some(i) => Ok(Some(adapters.swap_remove(i))),
         None => Err(Error::Input(format!(

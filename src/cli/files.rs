@@ -84,15 +84,18 @@ pub fn write_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     for (file, bytes) in files {
         write_synced(&temporary.join(file), bytes)?;
     }
+    sync_dir(Some(&temporary));
     remove(path)?;
     fs::rename(&temporary, path).map_err(cannot_write(path))?;
-    // The rename itself must reach the disk; only a directory's own sync promises that, where it can be opened.
-    if let Some(parent) = path.parent()
-        && let Ok(directory) = File::open(parent)
-    {
+    sync_dir(path.parent());
+    Ok(())
+}
+
+/// Names in a directory reach the disk with the directory's own sync, where a directory can be opened.
+fn sync_dir(path: Option<&Path>) {
+    if let Some(Ok(directory)) = path.map(File::open) {
         let _ = directory.sync_all();
     }
-    Ok(())
 }
 
 /// Removes a file, or a directory with all that is in it, if it is there.

@@ -57,12 +57,14 @@ impl RunDir {
     /// Whether a run was started here. Errors: there is something else here, which must not be overwritten.
     pub fn exists(&self) -> Result<bool> {
         let names = files::list(&self.0)?;
-        match (names.is_empty(), names.iter().any(|n| n == "recipe.toml")) {
+        let has = |file: &str| names.iter().any(|n| n == file);
+        // A recipe.toml alone may be anybody's.
+        match (names.is_empty(), has("recipe.toml") && has("checkpoints")) {
             (true, _) => Ok(false),
             (_, true) => Ok(true),
             _ if self.was_being_set_up(&names)? => Ok(false),
             _ => Err(Error::Input(format!(
-                "{} is not empty and holds no run (no recipe.toml); choose another --out",
+                "{} is not empty and holds no run (no recipe.toml with checkpoints); choose another --out",
                 self.0.display()
             ))),
         }
@@ -160,10 +162,10 @@ impl RunDir {
     /// Removes what a run left: `--fresh`. recipe.toml goes last: without it the rest would be no run, should this be
     /// killed.
     pub fn clear(&self) -> Result<()> {
-        for name in files::list(&self.0)?.iter().filter(|n| *n != "recipe.toml") {
+        for name in files::list(&self.0)?.iter().filter(|n| is_ours(n) && *n != "recipe.toml") {
             files::remove(&self.path(name))?;
         }
-        files::remove(&self.0)
+        files::remove(&self.path("recipe.toml"))
     }
 
     fn checkpoint(&self, step: u64) -> PathBuf {
@@ -178,17 +180,23 @@ impl RunDir {
     }
 }
 
+/// Whether a run puts something of this name into its directory.
+fn is_ours(name: &str) -> bool {
+    let results = ["recipe.toml", "model.safetensors", "metrics.jsonl", "metrics.tsv", "loss.svg", "checkpoints"];
+    SET_UP.contains(&name) || results.contains(&name) || files::is_temporary(name)
+}
+
 fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_string_pretty(value).expect("plain data");
     text.push('\n');
     text.into_bytes()
 }
 
-/// transformers' configuration of a post-norm encoder–decoder, which it calls Marian.
+/// The configuration in the words of transformers' Marian, a post-norm encoder–decoder. It is not called one yet: that
+/// class would compute half-split sinusoids where these are interleaved.
 fn config(recipe: &Recipe, m: &Transformer) -> serde_json::Value {
     serde_json::json!({
-        "architectures": ["MarianMTModel"],
-        "model_type": "marian",
+        "model_type": "seqloom",
         "vocab_size": m.vocabulary,
         "decoder_vocab_size": m.vocabulary,
         "d_model": m.d_model,

@@ -17,7 +17,7 @@ use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
 use seqloom::text::tokenizer::{Kind, Tokenizer};
-use seqloom::train::Trainer;
+use seqloom::train::{Trainer, positions};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
 
     let opened = device::open(&args.device)?;
     let model = Transformer::new(&recipe.model, tokenizer.vocab_size());
-    let positions = recipe.data.max_length.max(recipe.decode.max_length) + 1;
+    let positions = positions(recipe.data.max_length, recipe.decode.max_length);
     let network = Network::new(opened.device, model.clone(), positions, true)?;
     eprintln!(
         "model: {:.2} M parameters, {} tokens in the vocabulary, {:.0} % of the training positions are padding",
@@ -236,7 +236,7 @@ impl Session {
             self.report.say(&format!("    {source}\n    -> {translation}"));
         }
         let step = self.trainer.progress.step;
-        let better = self.state.best.is_none_or(|(loss, _)| evaluation.loss < loss);
+        let better = evaluation.loss.is_finite() && self.state.best.is_none_or(|(loss, _)| evaluation.loss < loss);
         if better {
             self.state.best = Some((evaluation.loss, step));
         }

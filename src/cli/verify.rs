@@ -1,12 +1,11 @@
 //! `seqloom verify`: every case of every operation, every candidate launch, against the CPU definition.
 
-use super::device::{INSTALL, choose};
-use super::{DeviceArgs, files};
+use super::DeviceArgs;
+use super::device::{INSTALL, choose, options};
 use clap::Args;
 use pollster::block_on;
 use seqloom::error::{Error, Result};
-use seqloom::gpu::{Gpu, Options};
-use seqloom::shader::Shaders;
+use seqloom::gpu::Gpu;
 use seqloom::verify::{Outcome, gradient_error, launches, verify};
 use std::process::ExitCode;
 
@@ -76,12 +75,7 @@ pub fn run(args: &Verify) -> Result<ExitCode> {
     }
     let found = choose(&args.device.device)?;
     let found = found.ok_or_else(|| Error::Device(format!("verify needs a GPU, and there is none: {INSTALL}")))?;
-    let shaders = match &args.device.shaders {
-        Some(dir) => Shaders::replace(files::shaders(dir)?),
-        None => Shaders::default(),
-    };
-    let checked = args.device.checked || (shaders.is_replaced() && !args.device.unchecked);
-    let mut gpu = block_on(Gpu::open(&found, Options { shaders, checked, portable: false }))?;
+    let mut gpu = block_on(Gpu::open(&found, options(&args.device)?))?;
     let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_millis());
     let seed = args.seed.unwrap_or_else(|| (clock() % 1_000_000) as u64);
     eprintln!("device: {} ({}), seed {seed}", found.name(), found.driver());

@@ -146,7 +146,7 @@ impl Pipelines {
             },
             cache: None,
         });
-        // The scope's future is ready at once everywhere but in a browser, where errors reach the device's handler.
+        // The scope's future is ready at once everywhere but in a browser, which is not supported yet.
         match now(scope.pop()) {
             Some(Some(e)) => {
                 let text = e.to_string();

@@ -24,7 +24,8 @@ impl Op for Copy {
     }
 
     fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
-        vec![launch_vec4(shader!("copy"), y[0])]
+        let n = y[0].bytes() / 4;
+        vec![Launch::elements(shader!("copy"), n, [n as u32, 0, 0, 0])]
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {

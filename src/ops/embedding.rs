@@ -111,14 +111,29 @@ impl Graph {
     }
 }
 
-/// Positions 0 .. n sorted by the token that they hold, after V + 1 offsets: what the gradient walks.
-fn by_token(ids: &[u32], vocabulary: usize) -> Tensor {
-    let offset = |v: usize| ids.iter().filter(|&&id| (id as usize) < v).count() as u32;
-    let mut words: Vec<u32> = (0..=vocabulary).map(offset).collect();
-    let mut positions: Vec<u32> = (0..ids.len() as u32).collect();
-    positions.sort_by_key(|&n| ids[n as usize]);
-    words.extend(positions);
-    Tensor::u32([words.len()], words)
+/// Positions by token, for an embedding gradient that sums in a fixed order: `vocab + 1` offsets, then the positions
+/// `0..ids.len()` sorted by id, equal ids in order. The positions of token `v` are those from offset `v` up to offset
+/// `v + 1`, counted from the end of the offsets. Padding is a token like any other; its gradient is zero.
+///
+/// # Panics
+///
+/// If an id is not below `vocab`.
+pub fn by_token(ids: &[u32], vocab: usize) -> Vec<u32> {
+    let mut sorted = vec![0; vocab + 1 + ids.len()];
+    let (offsets, positions) = sorted.split_at_mut(vocab + 1);
+    for &id in ids {
+        assert!((id as usize) < vocab, "token {id} in a vocabulary of {vocab}");
+        offsets[id as usize + 1] += 1;
+    }
+    for v in 0..vocab {
+        offsets[v + 1] += offsets[v];
+    }
+    let mut next = offsets[..vocab].to_vec();
+    for (position, &id) in ids.iter().enumerate() {
+        positions[next[id as usize] as usize] = position as u32;
+        next[id as usize] += 1;
+    }
+    sorted
 }
 
 /// Cases of both kernels. The gradient check of the pair is `embedding_gradient` in `tests/gradients.rs`: the
@@ -128,6 +143,7 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     for (n, vocabulary, c) in [(1, 1, 1), (7, 5, 3), (40, 11, 130)] {
         let ids = draw.ids(&[n], vocabulary);
         let order = by_token(ids.as_u32(), vocabulary);
+        let order = Tensor::u32([order.len()], order);
         let bound = per_element(move |i, x: &[Tensor], _| {
             let (starts, positions) = x[1].as_u32().split_at(vocabulary + 1);
             let at = starts[i / c] as usize..starts[i / c + 1] as usize;

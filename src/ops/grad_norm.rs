@@ -87,7 +87,9 @@ impl Op for Clip {
         let step = y[0].as_u32_mut();
         step[step::NORM] = norm.to_bits();
         step[step::FACTOR] = factor.to_bits();
-        step[step::GO] = u32::from(norm.is_finite());
+        if !norm.is_finite() {
+            step[step::GO] = 0;
+        }
     }
 
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
@@ -137,7 +139,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::new(format!("{n} to part {part}"), SumSquares { part }, inputs, bound));
     }
     for (sums, max_norm) in [(vec![0.0; 64], 1.0), (vec![4.0], 0.0), (vec![f32::INFINITY, 1.0], 1.0)] {
-        let inputs = vec![Tensor::f32([sums.len()], sums), Tensor::zeros(&step::step_type())];
+        let mut state = Tensor::zeros(&step::step_type());
+        state.as_u32_mut()[step::GO] = 1;
+        let inputs = vec![Tensor::f32([sums.len()], sums), state];
         cases.push(Case::new(format!("{:?}... max {max_norm}", inputs[0].as_f32()[0]), Clip { max_norm }, inputs, exact()));
     }
     cases

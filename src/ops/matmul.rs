@@ -196,7 +196,8 @@ impl Op for Matmul {
             let bias = if self.bias { x[2].as_f32()[i % n] } else { 0.0 };
             *y = match self.activation {
                 Activation::None => *y + bias,
-                Activation::Relu => (*y + bias).max(0.0),
+                Activation::Relu if *y + bias < 0.0 => 0.0,
+                Activation::Relu => *y + bias,
                 other => other.apply((*y + bias) as f64) as f32,
             };
         }

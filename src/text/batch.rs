@@ -13,6 +13,7 @@ use super::tokenizer::{BOS, EOS, PAD, Tokenizer};
 use crate::error::{Error, Result};
 
 pub use crate::ops::cross_entropy::IGNORE;
+pub use crate::ops::embedding::by_token;
 
 /// A sentence pair as token ids, without special tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -307,31 +308,6 @@ fn below(bound: u64, rng: &mut ChaCha8Rng) -> u64 {
             return number % bound;
         }
     }
-}
-
-/// Positions by token, for an embedding gradient that sums in a fixed order: `vocab + 1` offsets, then the positions
-/// `0..ids.len()` sorted by id, equal ids in order. The positions of token `v` are those from offset `v` up to offset
-/// `v + 1`, counted from the end of the offsets. Padding is a token like any other; its gradient is zero.
-///
-/// # Panics
-///
-/// If an id is not below `vocab`.
-pub fn by_token(ids: &[u32], vocab: usize) -> Vec<u32> {
-    let mut sorted = vec![0; vocab + 1 + ids.len()];
-    let (offsets, positions) = sorted.split_at_mut(vocab + 1);
-    for &id in ids {
-        assert!((id as usize) < vocab, "token {id} in a vocabulary of {vocab}");
-        offsets[id as usize + 1] += 1;
-    }
-    for v in 0..vocab {
-        offsets[v + 1] += offsets[v];
-    }
-    let mut next = offsets[..vocab].to_vec();
-    for (position, &id) in ids.iter().enumerate() {
-        positions[next[id as usize] as usize] = position as u32;
-        next[id as usize] += 1;
-    }
-    sorted
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ fn a_finished_run_says_so_and_can_be_continued_or_started_over() {
     place.train("--out run --fresh --set train.steps=6 --set model.heads=4").succeeds();
     place.train("--out small --set train.steps=6 --set model.heads=4").succeeds();
     same_run(&place, "run", "small");
-    assert!(!place.path("run/notes.txt").exists());
+    assert!(place.path("run/notes.txt").exists(), "what is not the run's own stays");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_run_directory_holds_a_model_and_its_history() {
     assert!(place.read("run/model.safetensors") == place.read(&of_best));
 
     let config = place.json("run/config.json");
-    assert_eq!((&config["model_type"], &config["d_model"]), (&"marian".into(), &32.into()));
+    assert_eq!((&config["model_type"], &config["d_model"]), (&"seqloom".into(), &32.into()));
     let vocabulary = place.json("run/tokenizer.json")["model"]["vocab"].as_object().expect("an object").len();
     assert_eq!(config["vocab_size"], vocabulary);
 }
