@@ -256,7 +256,7 @@ fn a_small_net_is_planned_like_this() {
     }
     assert_eq!(text, SMALL_NET);
     assert!(plan.to_string().lines().next().is_some_and(|l| l.starts_with("matmul [")), "variants are printed");
-    assert_eq!(plan.slot_bytes(), 160 + 160 + 48 + 64 + 160 + 32);
+    assert_eq!(plan.slot_bytes(), 160 + 160 + 48 + 160 + 160 + 32);
 
     let [p, d] = residents(&plan);
     check(&plan, &[p, d].map(|r| (r, Tensor::zeros(memory.ty(r)))));
