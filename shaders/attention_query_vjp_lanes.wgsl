@@ -6,7 +6,7 @@ import package::lib::philox::{philox};
 import package::lib::tile::{tile_steps};
 import package::lib::weights::{keys_seen, kept, mask_lengths};
 
-const KEYS: u32 = 128u; // of a block
+const KEYS: u32 = 256u; // of a block
 
 override HEADS: u32;
 override D: u32;
