@@ -26,6 +26,8 @@ choices! {
     Norm {
         /// After each residual connection, as in the paper.
         Post = "post",
+        /// Before each sublayer, inside the residual connection, and once more behind the last one.
+        Pre = "pre",
     }
     /// What is between the two projections of a feed-forward layer.
     Activation {
@@ -98,7 +100,8 @@ table! {
         ffn: usize = 1024, 1..=262_144;
         /// Probability of dropping an element of embeddings, attention weights and the output of each sublayer.
         dropout: f64 = 0.1, 0.0..1.0;
-        /// Layer norm: "post" is after each residual connection.
+        /// Layer norm: "post" is after each residual connection, as in the paper; "pre" is before each sublayer, inside
+        /// the residual connection, with a final norm behind the encoder's and the decoder's last block.
         norm: Norm = Norm::Post;
         /// Added to the variance in a layer norm.
         norm_eps: f64 = 1e-5, (Excluded(0.0), Included(1.0));

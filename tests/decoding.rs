@@ -11,7 +11,7 @@ use seqloom::graph::Graph;
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
 use seqloom::plan::Plan;
-use seqloom::recipe::{Model, Recipe};
+use seqloom::recipe::{Model, Norm, Recipe};
 use seqloom::tensor::Tensor;
 use seqloom::text::batch::{Batches, Buckets, Example};
 use seqloom::text::tokenizer::{BOS, EOS, PAD};
@@ -31,7 +31,7 @@ fn gpu() -> Device {
 
 /// A network with random weights, of sizes for which the translations differ from line to line and from token to token:
 /// with others, or with one matrix for embedding and output, a decoder goes round in a circle that hides mistakes.
-fn network(device: Device, positions: usize) -> Network {
+fn network(device: Device, positions: usize, options: &Model) -> Network {
     let sizes = Model {
         d_model: 32,
         heads: 2,
@@ -39,7 +39,7 @@ fn network(device: Device, positions: usize) -> Network {
         decoder_layers: 2,
         ffn: 64,
         tie_embeddings: false,
-        ..Model::default()
+        ..options.clone()
     };
     let mut network = Network::new(device, Transformer::new(&sizes, VOCABULARY), positions, false).expect("it fits");
     let mut draw = Draw::new(7);
@@ -66,6 +66,13 @@ fn network(device: Device, positions: usize) -> Network {
     network
 }
 
+/// Every value of every option of the model in one of these.
+fn options() -> [Model; 2] {
+    let post = Model::default();
+    let pre = Model { norm: Norm::Pre, ..post.clone() };
+    [post, pre]
+}
+
 /// Lines of 1 to 40 tokens.
 fn lines(count: usize) -> Vec<Vec<u32>> {
     let mut draw = Draw::new(3);
@@ -85,7 +92,11 @@ struct Decoding {
 
 impl Decoding {
     fn new(device: Device) -> Decoding {
-        Decoding { network: network(device, POSITIONS), programs: 0 }
+        Decoding::with(device, &Model::default())
+    }
+
+    fn with(device: Device, options: &Model) -> Decoding {
+        Decoding { network: network(device, POSITIONS, options), programs: 0 }
     }
 
     /// Translations of up to `longest` tokens, and the rows of logits behind the last token of each batch.
@@ -197,8 +208,8 @@ fn apart(have: &[f32], want: &[f32]) -> f64 {
     have.iter().zip(want).fold(0f64, |a, (h, w)| a.max(((h - w) / largest).abs() as f64))
 }
 
-fn remembers_what_it_would_compute(device: Device) {
-    let mut d = Decoding::new(device);
+fn remembers_what_it_would_compute(device: Device, options: &Model) {
+    let mut d = Decoding::with(device, options);
     let lines = &lines(20)[17..];
     let (translations, _) = d.greedy(lines, LONGEST);
     let longest = translations.iter().map(Vec::len).max().expect("three lines");
@@ -222,13 +233,17 @@ fn remembers_what_it_would_compute(device: Device) {
 
 #[test]
 fn cached_decoding_is_the_full_forward_pass_on_the_cpu() {
-    remembers_what_it_would_compute(Device::cpu());
-    remembers_what_it_would_compute(Device::Cpu(Cpu::new(Mode::Definition)));
+    remembers_what_it_would_compute(Device::Cpu(Cpu::new(Mode::Definition)), &Model::default());
+    for options in options() {
+        remembers_what_it_would_compute(Device::cpu(), &options);
+    }
 }
 
 #[test]
 fn cached_decoding_is_the_full_forward_pass_on_a_gpu() {
-    remembers_what_it_would_compute(gpu());
+    for options in options() {
+        remembers_what_it_would_compute(gpu(), &options);
+    }
 }
 
 fn sees_no_padding_and_no_future(device: Device) {
@@ -272,7 +287,7 @@ fn padding_and_future_tokens_are_not_seen_on_a_gpu() {
 fn a_long_line_does_not_hinder_its_neighbours() {
     let short = &lines(9)[..];
     let long: Vec<u32> = lines(100).concat().into_iter().cycle().take(1990).collect();
-    let mut network = network(gpu(), 2048);
+    let mut network = network(gpu(), 2048, &Model::default());
     let mut decoder = Decoder::new(&mut network, 3);
     let mut greedy = |lines: &[Vec<u32>]| block_on(decoder.greedy(&mut network, lines)).expect("it fits");
     let wanted = [greedy(short), greedy(std::slice::from_ref(&long))].concat();

@@ -1,9 +1,9 @@
-//! The encoder–decoder Transformer (Vaswani et al. 2017), post-norm.
+//! The encoder–decoder Transformer (Vaswani et al. 2017), post-norm as in the paper or pre-norm (Xiong et al. 2020).
 
 use crate::graph::{Graph, Value};
 use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
-use crate::recipe::Model;
+use crate::recipe::{Model, Norm};
 
 /// Sizes and options of a Transformer.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Transformer {
     pub ffn: usize,
     /// Probability of a zero on embeddings, attention weights and the output of each sublayer.
     pub dropout: f32,
+    /// Where the layer norms are.
+    pub norm: Norm,
     /// Added to the variance in layer norm.
     pub norm_eps: f32,
     /// Embeddings are multiplied by sqrt(d_model).
@@ -68,6 +70,7 @@ impl Transformer {
             decoder_layers: m.decoder_layers,
             ffn: m.ffn,
             dropout: m.dropout as f32,
+            norm: m.norm,
             norm_eps: m.norm_eps as f32,
             scale_embedding: m.scale_embedding,
             tie_embeddings: m.tie_embeddings,
@@ -109,6 +112,9 @@ impl Transformer {
                 linear(format!("{layer}.fc2"), d, self.ffn);
                 norms.push(format!("{layer}.final_layer_norm"));
             }
+            if self.norm == Norm::Pre {
+                norms.push(format!("model.{stack}.layer_norm"));
+            }
         }
         for norm in norms {
             declare(format!("{norm}.weight"), &[d], Init::Constant(1.0));
@@ -124,16 +130,18 @@ impl Transformer {
             for i in 0..self.encoder_layers {
                 x = g.scoped(&format!("layers.{i}"), |g| {
                     let name = format!("model.encoder.layers.{i}");
+                    let norm = format!("{name}.self_attn_layer_norm");
                     let y = g.scoped("self_attn", |g| {
                         let attn = format!("{name}.self_attn");
+                        let x = self.norm_before(g, w, &norm, x);
                         let kv = self.keys_values(g, w, &attn, x);
                         self.attention(g, w, &attn, x, kv, source.lengths, false, c)
                     });
-                    let x = self.residual(g, w, &format!("{name}.self_attn_layer_norm"), x, y, c);
+                    let x = self.residual(g, w, &norm, x, y, c);
                     self.feed_forward(g, w, &name, x, c)
                 });
             }
-            x
+            self.norm_before(g, w, "model.encoder.layer_norm", x)
         })
     }
 
@@ -160,7 +168,7 @@ impl Transformer {
                     self.decoder_layer(g, w, &name, x, own, encoded, memory_lengths, c)
                 });
             }
-            x
+            self.norm_before(g, w, "model.decoder.layer_norm", x)
         })
     }
 
@@ -197,7 +205,7 @@ impl Transformer {
             };
             x = self.decoder_layer(g, w, &name, x, own, |_| encoded[i], encoded_lengths, c);
         }
-        (x, grown)
+        (self.norm_before(g, w, "model.decoder.layer_norm", x), grown)
     }
 
     /// Logits (rows, V) of states (..., C).
@@ -231,16 +239,20 @@ impl Transformer {
         encoded_lengths: Value,
         c: &Context,
     ) -> Value {
+        let norm = format!("{name}.self_attn_layer_norm");
         let y = g.scoped("self_attn", |g| {
+            let x = self.norm_before(g, w, &norm, x);
             let (kv, lengths, causal) = own(g, x);
             self.attention(g, w, &format!("{name}.self_attn"), x, kv, lengths, causal, c)
         });
-        let x = self.residual(g, w, &format!("{name}.self_attn_layer_norm"), x, y, c);
+        let x = self.residual(g, w, &norm, x, y, c);
+        let norm = format!("{name}.encoder_attn_layer_norm");
         let y = g.scoped("encoder_attn", |g| {
+            let x = self.norm_before(g, w, &norm, x);
             let kv = encoded(g);
             self.attention(g, w, &format!("{name}.encoder_attn"), x, kv, encoded_lengths, false, c)
         });
-        let x = self.residual(g, w, &format!("{name}.encoder_attn_layer_norm"), x, y, c);
+        let x = self.residual(g, w, &norm, x, y, c);
         self.feed_forward(g, w, name, x, c)
     }
 
@@ -271,20 +283,37 @@ impl Transformer {
     }
 
     fn feed_forward(&self, g: &mut Graph, w: &Weights, name: &str, x: Value, c: &Context) -> Value {
+        let norm = format!("{name}.final_layer_norm");
         let y = g.scoped("ffn", |g| {
+            let x = self.norm_before(g, w, &norm, x);
             let (fc1, bias) = (w.get(&format!("{name}.fc1.weight")), w.find(&format!("{name}.fc1.bias")));
             let inner = g.linear(x, fc1, bias, Activation::Relu);
             self.linear(g, w, &format!("{name}.fc2"), inner)
         });
-        self.residual(g, w, &format!("{name}.final_layer_norm"), x, y, c)
+        self.residual(g, w, &norm, x, y, c)
     }
 
-    /// LayerNorm(x + Dropout(y)).
+    /// What a sublayer and, in the end, the stack's reader gets: LayerNorm(x) where the norms come before.
+    fn norm_before(&self, g: &mut Graph, w: &Weights, norm: &str, x: Value) -> Value {
+        match self.norm {
+            Norm::Post => x,
+            Norm::Pre => self.layer_norm(g, w, norm, x),
+        }
+    }
+
+    /// x + Dropout(y), and LayerNorm of that where the norms come after.
     fn residual(&self, g: &mut Graph, w: &Weights, norm: &str, x: Value, y: Value, c: &Context) -> Value {
         let site = norm.rsplit('.').next().unwrap_or(norm);
         let y = self.drop(g, y, c, site);
         let sum = g.add(x, y);
-        g.layer_norm(sum, w.get(&format!("{norm}.weight")), w.get(&format!("{norm}.bias")), self.norm_eps)
+        match self.norm {
+            Norm::Post => self.layer_norm(g, w, norm, sum),
+            Norm::Pre => sum,
+        }
+    }
+
+    fn layer_norm(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {
+        g.layer_norm(x, w.get(&format!("{name}.weight")), w.get(&format!("{name}.bias")), self.norm_eps)
     }
 
     fn linear(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {
