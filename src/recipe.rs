@@ -33,11 +33,21 @@ choices! {
     Activation {
         /// max(0, x).
         Relu = "relu",
+        /// x Phi(x) with the error function (Hendrycks and Gimpel 2016).
+        Gelu = "gelu",
+        /// Its approximation with tanh.
+        GeluNew = "gelu_new",
     }
     /// How a position is told to the network.
     Positions {
         /// The paper's sines and cosines, interleaved, added to the embeddings.
         Sinusoidal = "sinusoidal",
+        /// The same numbers in Marian's order: the sines in the first half of the columns, the cosines in the second.
+        SinusoidalSplit = "sinusoidal_split",
+        /// A vector per position, a parameter, added to the embeddings.
+        Learned = "learned",
+        /// Queries and keys of self-attention turned by an angle that grows with the position (Su et al. 2021).
+        Rotary = "rotary",
     }
     /// How weights start.
     Init {
@@ -88,7 +98,7 @@ table! {
     model: Model {
         /// Architecture.
         kind: ModelKind = ModelKind::Transformer;
-        /// Width of the vectors between layers; even, because sinusoids come in pairs.
+        /// Width of the vectors between layers; even where sinusoids are added, because they come in pairs.
         d_model: usize = 256, 2..=65_536;
         /// Attention heads of each layer; any divisor of d_model.
         heads: usize = 8, 1..=1024;
@@ -105,9 +115,14 @@ table! {
         norm: Norm = Norm::Post;
         /// Added to the variance in a layer norm.
         norm_eps: f64 = 1e-5, (Excluded(0.0), Included(1.0));
-        /// Activation inside the feed-forward layers.
+        /// Activation inside the feed-forward layers: "relu" is max(0, x), "gelu" x Phi(x) with the error function,
+        /// "gelu_new" its approximation with tanh, as GPT-2 has it.
         activation: Activation = Activation::Relu;
-        /// Positions: "sinusoidal" interleaves sines and cosines and adds them to the embeddings.
+        /// How a position is told. "sinusoidal" adds the paper's sines and cosines, interleaved, to the embeddings;
+        /// "sinusoidal_split" the same with all sines before all cosines, as Marian; "learned" adds a trained vector, one
+        /// for each of data.max_length positions: longer sources are cut there, and translations end there; "rotary" adds
+        /// nothing and turns queries and keys of self-attention, element i of a head with element i + D/2 (head size D,
+        /// even) by the angle position · 10000^(-2i/D), as LLaMA. All but "learned" go on past the trained length.
         positions: Positions = Positions::Sinusoidal;
         /// Multiply embeddings by sqrt(d_model).
         scale_embedding: bool = true;

@@ -11,7 +11,7 @@ use seqloom::graph::Graph;
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
 use seqloom::plan::Plan;
-use seqloom::recipe::{Model, Norm, Recipe};
+use seqloom::recipe::{Activation, Model, Norm, Positions, Recipe};
 use seqloom::tensor::Tensor;
 use seqloom::text::batch::{Batches, Buckets, Example};
 use seqloom::text::tokenizer::{BOS, EOS, PAD};
@@ -66,11 +66,15 @@ fn network(device: Device, positions: usize, options: &Model) -> Network {
     network
 }
 
-/// Every value of every option of the model in one of these.
-fn options() -> [Model; 2] {
-    let post = Model::default();
-    let pre = Model { norm: Norm::Pre, ..post.clone() };
-    [post, pre]
+/// Every value of every option of the model is in one of these.
+fn options() -> [Model; 4] {
+    let with = |norm, activation, positions| Model { norm, activation, positions, ..Model::default() };
+    [
+        Model::default(),
+        with(Norm::Pre, Activation::Gelu, Positions::Learned),
+        with(Norm::Post, Activation::GeluNew, Positions::SinusoidalSplit),
+        with(Norm::Pre, Activation::Relu, Positions::Rotary),
+    ]
 }
 
 /// Lines of 1 to 40 tokens.

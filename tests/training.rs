@@ -157,13 +157,14 @@ fn many_flat_buffers_agree_with_pytorch() {
 #[test]
 fn the_longest_pair_of_any_max_length_trains() {
     for longest in 5..9 {
-        let recipe = Recipe::parse("longest", RECIPE, &[]).expect("a recipe");
+        let keys = [format!("data.max_length={longest}"), "decode.max_length=3".into()];
+        let recipe = Recipe::parse("longest", RECIPE, &keys).expect("a recipe");
         let side: Vec<u32> = (0..longest as u32 - 1).map(|i| 4 + i).collect();
         let examples = vec![Example { source: side.clone(), target: side }; 3];
         let buckets = Buckets::choose(&examples, 64, 0, 4).expect("buckets");
         let batches = Batches::new(buckets, examples).expect("batches");
         let model = Transformer::new(&recipe.model, 37);
-        let positions = seqloom::train::positions(longest, 3);
+        let positions = seqloom::network::positions(&recipe, 1);
         let network = Network::new(Device::cpu(), model, positions, true).expect("a network");
         let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
         block_on(trainer.step()).expect("a step");
