@@ -51,7 +51,7 @@ choices! {
     }
     /// How weights start.
     Init {
-        /// Xavier-uniform projections, embeddings from N(0, d_model^-0.5), biases 0.
+        /// Xavier-uniform projections, embeddings and learned positions from N(0, d_model^-0.5), biases 0.
         Xavier = "xavier",
     }
     /// The corpora inside the program.
@@ -118,11 +118,13 @@ table! {
         /// Activation inside the feed-forward layers: "relu" is max(0, x), "gelu" x Phi(x) with the error function,
         /// "gelu_new" its approximation with tanh, as GPT-2 has it.
         activation: Activation = Activation::Relu;
-        /// How a position is told. "sinusoidal" adds the paper's sines and cosines, interleaved, to the embeddings;
-        /// "sinusoidal_split" the same with all sines before all cosines, as Marian; "learned" adds a trained vector, one
-        /// for each of data.max_length positions: longer sources are cut there, and translations end there; "rotary" adds
-        /// nothing and turns queries and keys of self-attention, element i of a head with element i + D/2 (head size D,
-        /// even) by the angle position · 10000^(-2i/D), as LLaMA. All but "learned" go on past the trained length.
+        /// How a position is told; all but "learned" go on past the trained length.
+        /// "sinusoidal": sines and cosines are added to the embeddings, interleaved, as in the paper.
+        /// "sinusoidal_split": the same with all sines before all cosines, as in Marian.
+        /// "learned": a trained vector is added, one for each of data.max_length positions; longer sources are cut there,
+        /// and translations end there.
+        /// "rotary": nothing is added; in self-attention, elements i and i + D/2 of each query's and key's head (size D,
+        /// even) are turned by position times 10000^(-2i/D), as in LLaMA.
         positions: Positions = Positions::Sinusoidal;
         /// Multiply embeddings by sqrt(d_model).
         scale_embedding: bool = true;
@@ -130,7 +132,7 @@ table! {
         tie_embeddings: bool = true;
         /// Biases in the projections and feed-forward layers.
         bias: bool = true;
-        /// Starting weights: "xavier" is Xavier-uniform, embeddings N(0, d_model^-0.5).
+        /// Starting weights: "xavier" is Xavier-uniform, embeddings and learned positions N(0, d_model^-0.5).
         init: Init = Init::Xavier;
     }
     /// What it learns from: source and target, or tsv, or builtin; exactly one of the three.
@@ -207,7 +209,7 @@ table! {
     }
     /// How a trained model writes.
     decode: Decode {
-        /// Longest output in tokens.
+        /// Longest output in tokens; learned positions end it at data.max_length.
         max_length: usize = 128, 1..=65_536;
     }
 }

@@ -250,8 +250,8 @@ fn cached_decoding_is_the_full_forward_pass_on_a_gpu() {
     }
 }
 
-fn sees_no_padding_and_no_future(device: Device) {
-    let mut d = Decoding::new(device);
+fn sees_no_padding_and_no_future(device: Device, options: &Model) {
+    let mut d = Decoding::with(device, options);
     let (lines, mut translations) = (lines(70), lines(40));
     let mut members: Vec<usize> = (0..3).collect();
     members.sort_by_key(|&i| lines[i].len());
@@ -278,12 +278,16 @@ fn sees_no_padding_and_no_future(device: Device) {
 
 #[test]
 fn padding_and_future_tokens_are_not_seen_on_the_cpu() {
-    sees_no_padding_and_no_future(Device::cpu());
+    for options in options() {
+        sees_no_padding_and_no_future(Device::cpu(), &options);
+    }
 }
 
 #[test]
 fn padding_and_future_tokens_are_not_seen_on_a_gpu() {
-    sees_no_padding_and_no_future(gpu());
+    for options in options() {
+        sees_no_padding_and_no_future(gpu(), &options);
+    }
 }
 
 /// Attention weights of 64 rows of the longest line would take 2 GiB.
@@ -311,11 +315,12 @@ fn the_shortest_and_the_longest_sources() {
 }
 
 /// Twenty steps with dropout on both executors: the same masks, the same order of the data, the same losses.
-#[test]
-fn gpu_and_cpu_train_alike() {
+fn trains_alike(options: &Model) {
     let text = "[model]\nd_model = 32\nheads = 2\nencoder_layers = 1\ndecoder_layers = 1\nffn = 64\ndropout = 0.1\n\
                 [data]\nbuiltin = \"phrasebook\"\n[train]\nbatch_tokens = 400\nlr = 3e-3\nwarmup = 5\n";
-    let recipe = Recipe::parse("alike", text, &[]).expect("a recipe");
+    let mut recipe = Recipe::parse("alike", text, &[]).expect("a recipe");
+    let Model { norm, activation, positions, .. } = *options;
+    recipe.model = Model { norm, activation, positions, ..recipe.model };
     let reversed = |source: &Vec<u32>| source.iter().rev().copied().collect();
     let examples: Vec<Example> =
         lines(80).into_iter().map(|source| Example { target: reversed(&source), source }).collect();
@@ -344,4 +349,11 @@ fn gpu_and_cpu_train_alike() {
     assert!(on_cpu[19].loss < on_cpu[0].loss, "nothing was learned");
     assert!(((cpu.nll - gpu.nll) / cpu.nll).abs() <= 1e-4, "{} on the CPU, {} on the GPU", cpu.nll, gpu.nll);
     println!("losses of 20 steps: largest relative difference {worst:.1e}");
+}
+
+#[test]
+fn gpu_and_cpu_train_alike() {
+    for options in options() {
+        trains_alike(&options);
+    }
 }

@@ -51,7 +51,8 @@ fn even_heads(recipe: &Recipe) -> Option<Conflict> {
     (model.positions == Positions::Rotary && !size.is_multiple_of(2)).then(|| Conflict {
         keys: vec!["model.heads", "model.d_model", "model.positions"],
         text: format!(
-            "model.heads: {} of model.d_model = {} are {size} wide, which is odd; rotary positions turn pairs, so              choose an even model.d_model / model.heads",
+            "model.heads: {} of model.d_model = {} are {size} wide, which is odd; rotary positions turn pairs, so \
+             choose an even model.d_model / model.heads",
             model.heads, model.d_model
         ),
     })
