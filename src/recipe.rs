@@ -108,7 +108,8 @@ table! {
         positions: Positions = Positions::Sinusoidal;
         /// Multiply embeddings by sqrt(d_model).
         scale_embedding: bool = true;
-        /// One matrix for source embedding, target embedding and output projection.
+        /// One matrix for target embedding and output projection, and for the source embedding too where
+        /// tokenizer.shared; false: each has its own.
         tie_embeddings: bool = true;
         /// Biases in the projections and feed-forward layers.
         bias: bool = true;
@@ -143,8 +144,10 @@ table! {
     tokenizer: Tokenizer {
         /// Byte-pair encoding or single characters.
         kind: TokenizerKind = TokenizerKind::Bpe;
-        /// Most entries in the vocabulary, special tokens included.
+        /// Most entries in the vocabulary, special tokens included; in each of the two where they are not shared.
         vocab_size: usize = 8000, 8..=1_000_000;
+        /// One vocabulary for both sides, learned from both; false: one for each side.
+        shared: bool = true;
     }
     /// How it learns.
     train: Train {
@@ -268,7 +271,7 @@ mod tests {
         };
         assert_eq!(recipe.model, model);
         assert_eq!(recipe.data, Data { builtin: Builtin::Phrasebook, ..Data::default() });
-        assert_eq!(recipe.tokenizer, Tokenizer { kind: TokenizerKind::Bpe, vocab_size: 2000 });
+        assert_eq!(recipe.tokenizer, Tokenizer { vocab_size: 2000, ..Tokenizer::default() });
         let train = Train { steps: 850, batch_tokens: 3072, lr: 3e-3, warmup: 100, ..Train::default() };
         assert_eq!(recipe.train, train);
     }

@@ -42,7 +42,7 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let mut loaded = load(&args.model, &args.device)?;
     let recipe = &loaded.recipe;
     let longest = loaded.network.positions();
-    let (examples, dropped) = encode_pairs(&loaded.tokenizer, &pairs.pairs, longest);
+    let (examples, dropped) = encode_pairs(&loaded.tokenizers, &pairs.pairs, longest);
     if examples.is_empty() {
         return Err(Error::Input(format!("{source}: all {dropped} lines have more than {longest} tokens")));
     }
@@ -55,7 +55,7 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let buckets = Buckets::choose(&examples, t.batch_tokens.max(longest_pair), t.batch_size, 4)?;
     let set = Batches::new(buckets, examples)?;
     let evaluation = block_on(evaluate_network(&mut loaded.network, recipe, &set))?;
-    let (_, scores) = score(&mut loaded.network, &mut loaded.decoder, &loaded.tokenizer, &pairs.pairs)?;
+    let (_, scores) = score(&mut loaded.network, &mut loaded.decoder, &loaded.tokenizers, &pairs.pairs)?;
     let seconds = since.elapsed().as_secs_f64();
     let perplexity = evaluation.nll.exp();
     if args.json {

@@ -18,6 +18,7 @@ use tokenizers::{
 };
 
 use crate::error::{Error, Result};
+use crate::models::transformer::Vocabulary;
 
 /// Id of `<pad>`, which fills a row behind its last token.
 pub const PAD: u32 = 0;
@@ -151,6 +152,48 @@ impl Tokenizer {
     /// How this tokenizer cuts text.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+}
+
+/// The tokenizers of the two sides of a pair.
+#[derive(Clone, Debug)]
+pub enum Tokenizers {
+    /// One for both sides.
+    Shared(Tokenizer),
+    /// One for each side.
+    Separate {
+        /// Of the source.
+        source: Tokenizer,
+        /// Of the target.
+        target: Tokenizer,
+    },
+}
+
+impl Tokenizers {
+    /// The tokenizer of the source.
+    pub fn source(&self) -> &Tokenizer {
+        match self {
+            Tokenizers::Shared(tokenizer) => tokenizer,
+            Tokenizers::Separate { source, .. } => source,
+        }
+    }
+
+    /// The tokenizer of the target.
+    pub fn target(&self) -> &Tokenizer {
+        match self {
+            Tokenizers::Shared(tokenizer) => tokenizer,
+            Tokenizers::Separate { target, .. } => target,
+        }
+    }
+
+    /// How many tokens each side has.
+    pub fn vocabulary(&self) -> Vocabulary {
+        match self {
+            Tokenizers::Shared(tokenizer) => Vocabulary::Shared(tokenizer.vocab_size()),
+            Tokenizers::Separate { source, target } => {
+                Vocabulary::Separate { source: source.vocab_size(), target: target.vocab_size() }
+            }
+        }
     }
 }
 
