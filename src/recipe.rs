@@ -55,6 +55,8 @@ choices! {
         Bpe = "bpe",
         /// One token per character.
         Char = "char",
+        /// One token per word and per punctuation mark.
+        Word = "word",
     }
     /// How gradients become steps.
     Optimizer {
@@ -142,10 +144,17 @@ table! {
     }
     /// How text becomes tokens; learned from the training text and stored with the model.
     tokenizer: Tokenizer {
-        /// Byte-pair encoding or single characters.
+        /// Byte-pair encoding, single characters, or words with their punctuation split off. With "word" what is not in
+        /// the vocabulary is <unk>, and spaces come back by a rule that is right for ordinary sentences only.
         kind: TokenizerKind = TokenizerKind::Bpe;
         /// Most entries in the vocabulary, special tokens included; in each of the two where they are not shared.
         vocab_size: usize = 8000, 8..=1_000_000;
+        /// How often a word or character must occur to have a token, and a pair of "bpe" to be merged (there at least
+        /// twice).
+        min_frequency: u64 = 1, 1..=1_000_000_000;
+        /// Lower-case all text: fewer words, and the model writes none in capitals. References are lower-cased for BLEU
+        /// and chrF too.
+        lowercase: bool = false;
         /// One vocabulary for both sides, learned from both; false: one for each side.
         shared: bool = true;
     }

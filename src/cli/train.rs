@@ -16,7 +16,7 @@ use seqloom::text::bleu::corpus_bleu;
 use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
-use seqloom::text::tokenizer::{Kind, Tokenizer, Tokenizers};
+use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers};
 use seqloom::train::{Trainer, positions};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -135,14 +135,16 @@ fn learn_tokenizers(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizers> {
     let kind = match recipe.tokenizer.kind {
         TokenizerKind::Bpe => Kind::Bpe,
         TokenizerKind::Char => Kind::Char,
+        TokenizerKind::Word => Kind::Word,
     };
-    let size = recipe.tokenizer.vocab_size;
+    let t = &recipe.tokenizer;
+    let rules = Rules { kind, vocab_size: t.vocab_size, lowercase: t.lowercase, min_frequency: t.min_frequency };
     let (sources, targets) = (pairs.iter().map(|p| p.0.as_str()), pairs.iter().map(|p| p.1.as_str()));
-    Ok(match recipe.tokenizer.shared {
-        true => Tokenizers::Shared(Tokenizer::learn(kind, size, sources.chain(targets))?),
+    Ok(match t.shared {
+        true => Tokenizers::Shared(Tokenizer::learn(&rules, sources.chain(targets))?),
         false => Tokenizers::Separate {
-            source: Tokenizer::learn(kind, size, sources)?,
-            target: Tokenizer::learn(kind, size, targets)?,
+            source: Tokenizer::learn(&rules, sources)?,
+            target: Tokenizer::learn(&rules, targets)?,
         },
     })
 }
