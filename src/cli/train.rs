@@ -277,9 +277,9 @@ impl Session {
         let pairs = &self.data.test;
         let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizers, pairs)?;
         let sources: Vec<&str> = pairs.iter().map(|p| p.0.as_str()).collect();
-        let references: Vec<&str> = pairs.iter().map(|p| p.1.as_str()).collect();
+        let references: Vec<String> = pairs.iter().map(|p| judged(&self.tokenizers, &p.1)).collect();
         let nearest = nearest_translations(&self.data.train, &sources);
-        let nearest: Vec<&str> = nearest.iter().map(String::as_str).collect();
+        let nearest: Vec<String> = nearest.iter().map(|translation| judged(&self.tokenizers, translation)).collect();
         eprintln!("\n{} held-out sentences:", pairs.len());
         for i in 0..pairs.len().min(SHOWN) {
             let verdict = if translations[i] == references[i] { "=" } else { "~" };
@@ -316,8 +316,14 @@ pub fn score(
     let sources: Vec<Vec<u32>> = pairs.iter().map(|(source, _)| tokenizers.source().encode(source)).collect();
     let ids = block_on(decoder.greedy(network, &sources))?;
     let translations: Vec<String> = ids.iter().map(|ids| tokenizers.target().decode(ids)).collect();
-    let references: Vec<String> = pairs.iter().map(|(_, target)| target.clone()).collect();
-    let bleu = corpus_bleu(&translations, &references).score;
-    let chrf = corpus_chrf(&translations, &references);
+    let hypotheses: Vec<String> = translations.iter().map(|translation| judged(tokenizers, translation)).collect();
+    let references: Vec<String> = pairs.iter().map(|(_, target)| judged(tokenizers, target)).collect();
+    let bleu = corpus_bleu(&hypotheses, &references).score;
+    let chrf = corpus_chrf(&hypotheses, &references);
     Ok((translations, Scores { bleu, chrf }))
+}
+
+/// A text as scores compare it: a model that knows no capitals is not blamed for them.
+fn judged(tokenizers: &Tokenizers, text: &str) -> String {
+    if tokenizers.target().lowercase() { text.to_lowercase() } else { text.to_string() }
 }
