@@ -282,9 +282,9 @@ impl Transformer {
     /// LayerNorm(x + Dropout(y)).
     fn residual(&self, g: &mut Graph, w: &Weights, norm: &str, x: Value, y: Value, c: &Context) -> Value {
         let site = norm.rsplit('.').next().unwrap_or(norm);
-        let y = self.drop(g, y, c, site);
-        let sum = g.add(x, y);
-        g.layer_norm(sum, w.get(&format!("{norm}.weight")), w.get(&format!("{norm}.bias")), self.norm_eps)
+        let dropout = c.step.and_then(|step| Some((g.dropout_at(self.dropout, site)?, step)));
+        let weights = ["weight", "bias"].map(|part| w.get(&format!("{norm}.{part}")));
+        g.add_norm(x, y, weights, self.norm_eps, dropout).1
     }
 
     fn linear(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {

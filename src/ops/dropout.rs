@@ -10,7 +10,7 @@ use crate::philox::{philox, site};
 /// Dropout of x (B, T, C) or (T, C): every element is kept with probability 1 - p. The mask is a function of
 /// (seed, site, micro-batch, batch, row, column) alone: the same forward, backward and on every adapter, whatever
 /// the padding. Inputs: x, the step state.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// Probability of a zero, in [0, 1).
     pub p: f32,
@@ -20,17 +20,17 @@ pub struct Dropout {
 
 impl Dropout {
     /// A random word below this one drops its element.
-    fn threshold(&self) -> u32 {
+    pub(super) fn threshold(&self) -> u32 {
         (self.p as f64 * 4294967296.0) as u32
     }
 
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         1.0 / (1.0 - self.p)
     }
 }
 
 /// (batches, rows of a batch, columns)
-fn extents(x: &Type) -> (usize, usize, usize) {
+pub(super) fn extents(x: &Type) -> (usize, usize, usize) {
     let rows = if x.dims.len() < 2 { 1 } else { x.dims[x.dims.len() - 2] };
     (x.rows() / rows, rows, x.cols())
 }
@@ -87,11 +87,15 @@ impl Graph {
     /// Dropout at the place of the current scope and `name`; with p = 0 there is no node.
     #[track_caller]
     pub fn dropout(&mut self, x: Value, p: f32, step: Value, name: &str) -> Value {
-        if p == 0.0 {
-            return x;
+        match self.dropout_at(p, name) {
+            Some(dropout) => self.push(dropout, &[x, step])[0],
+            None => x,
         }
-        let site = site(&format!("{}.{name}", self.scope()));
-        self.push(Dropout { p, site }, &[x, step])[0]
+    }
+
+    /// What [`Graph::dropout`] would add, for a kernel that it is part of.
+    pub fn dropout_at(&self, p: f32, name: &str) -> Option<Dropout> {
+        (p != 0.0).then(|| Dropout { p, site: site(&format!("{}.{name}", self.scope())) })
     }
 }
 
