@@ -18,6 +18,7 @@ macro_rules! rooms {
 rooms! {
     adam,
     add,
+    add_norm,
     argmax,
     attention,
     bias,
