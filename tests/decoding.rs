@@ -299,7 +299,7 @@ fn gpu_and_cpu_train_alike() {
     let recipe = Recipe::parse("alike", text, &[]).expect("a recipe");
     let reversed = |source: &Vec<u32>| source.iter().rev().copied().collect();
     let examples: Vec<Example> =
-        lines(80).into_iter().map(|source| Example { target: reversed(&source), source }).collect();
+        lines(80).into_iter().map(|source| Example::marked(source.clone(), reversed(&source))).collect();
     let run = |device: Device| {
         let buckets = Buckets::choose(&examples, recipe.train.batch_tokens, 0, 3).expect("buckets");
         let batches = Batches::new(buckets, examples.clone()).expect("batches");
