@@ -26,20 +26,32 @@ choices! {
     Norm {
         /// After each residual connection, as in the paper.
         Post = "post",
+        /// Before each sublayer, inside the residual connection, and once more behind the last one.
+        Pre = "pre",
     }
     /// What is between the two projections of a feed-forward layer.
     Activation {
         /// max(0, x).
         Relu = "relu",
+        /// x Phi(x) with the error function (Hendrycks and Gimpel 2016).
+        Gelu = "gelu",
+        /// Its approximation with tanh.
+        GeluNew = "gelu_new",
     }
     /// How a position is told to the network.
     Positions {
         /// The paper's sines and cosines, interleaved, added to the embeddings.
         Sinusoidal = "sinusoidal",
+        /// The same numbers in Marian's order: the sines in the first half of the columns, the cosines in the second.
+        SinusoidalSplit = "sinusoidal_split",
+        /// A vector per position, a parameter, added to the embeddings.
+        Learned = "learned",
+        /// Queries and keys of self-attention turned by an angle that grows with the position (Su et al. 2021).
+        Rotary = "rotary",
     }
     /// How weights start.
     Init {
-        /// Xavier-uniform projections, embeddings from N(0, d_model^-0.5), biases 0.
+        /// Xavier-uniform projections, embeddings and learned positions from N(0, d_model^-0.5), biases 0.
         Xavier = "xavier",
     }
     /// The corpora inside the program.
@@ -90,7 +102,7 @@ table! {
     model: Model {
         /// Architecture.
         kind: ModelKind = ModelKind::Transformer;
-        /// Width of the vectors between layers; even, because sinusoids come in pairs.
+        /// Width of the vectors between layers; even where sinusoids are added, because they come in pairs.
         d_model: usize = 256, 2..=65_536;
         /// Attention heads of each layer; any divisor of d_model.
         heads: usize = 8, 1..=1024;
@@ -102,13 +114,21 @@ table! {
         ffn: usize = 1024, 1..=262_144;
         /// Probability of dropping an element of embeddings, attention weights and the output of each sublayer.
         dropout: f64 = 0.1, 0.0..1.0;
-        /// Layer norm: "post" is after each residual connection.
+        /// Layer norm: "post" is after each residual connection, as in the paper; "pre" is before each sublayer, inside
+        /// the residual connection, with a final norm behind the encoder's and the decoder's last block.
         norm: Norm = Norm::Post;
         /// Added to the variance in a layer norm.
         norm_eps: f64 = 1e-5, (Excluded(0.0), Included(1.0));
-        /// Activation inside the feed-forward layers.
+        /// Activation inside the feed-forward layers: "relu" is max(0, x), "gelu" x Phi(x) with the error function,
+        /// "gelu_new" its approximation with tanh, as GPT-2 has it.
         activation: Activation = Activation::Relu;
-        /// Positions: "sinusoidal" interleaves sines and cosines and adds them to the embeddings.
+        /// How a position is told; all but "learned" go on past the trained length.
+        /// "sinusoidal": sines and cosines are added to the embeddings, interleaved, as in the paper.
+        /// "sinusoidal_split": the same with all sines before all cosines, as in Marian.
+        /// "learned": a trained vector is added, one for each of data.max_length positions; longer sources are cut there,
+        /// and translations end there.
+        /// "rotary": nothing is added; in self-attention, elements i and i + D/2 of each query's and key's head (size D,
+        /// even) are turned by position times 10000^(-2i/D), as in LLaMA.
         positions: Positions = Positions::Sinusoidal;
         /// Multiply embeddings by sqrt(d_model).
         scale_embedding: bool = true;
@@ -117,7 +137,7 @@ table! {
         tie_embeddings: bool = true;
         /// Biases in the projections and feed-forward layers.
         bias: bool = true;
-        /// Starting weights: "xavier" is Xavier-uniform, embeddings N(0, d_model^-0.5).
+        /// Starting weights: "xavier" is Xavier-uniform, embeddings and learned positions N(0, d_model^-0.5).
         init: Init = Init::Xavier;
     }
     /// What it learns from: source and target, or tsv, or builtin; exactly one of the three.
@@ -207,7 +227,8 @@ table! {
     }
     /// How a trained model writes.
     decode: Decode {
-        /// Longest output in tokens; without data.marks the length of every output, decode.start included.
+        /// Longest output in tokens; learned positions end it at data.max_length. Without data.marks the length of every
+        /// output, decode.start included.
         max_length: usize = 128, 1..=65_536;
         /// Without data.marks: the token that every output begins with. With them it is <s>, which is not written.
         start: String = String::new();

@@ -21,12 +21,6 @@ use crate::text::batch::{Batch, BatchPlan, Batches, Bucket, by_token};
 /// Steps whose numbers may wait on the device before somebody reads them.
 const LOG_SLOTS: usize = 256;
 
-/// How many positions a model needs for examples and decoded lines of these lengths: batches are padded to multiples of
-/// four.
-pub fn positions(examples: usize, decoded: usize) -> usize {
-    examples.max(decoded).next_multiple_of(4)
-}
-
 /// Where training stands: all that a resumed run needs besides parameters and moments.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {

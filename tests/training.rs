@@ -196,14 +196,16 @@ fn separate_vocabularies_tie_the_target_to_the_output() {
 /// Buckets are padded to multiples of four, and the table of positions must hold them.
 #[test]
 fn the_longest_pair_of_any_max_length_trains() {
-    for longest in 5..9 {
-        let recipe = Recipe::parse("longest", RECIPE, &[]).expect("a recipe");
+    for (longest, kind) in (5..9).flat_map(|n| ["sinusoidal", "learned", "rotary"].map(|kind| (n, kind))) {
+        let kind = format!("model.positions={kind}");
+        let keys = [format!("data.max_length={longest}"), "decode.max_length=3".into(), kind];
+        let recipe = Recipe::parse("longest", RECIPE, &keys).expect("a recipe");
         let side: Vec<u32> = (0..longest as u32 - 1).map(|i| 4 + i).collect();
         let examples = vec![Example::marked(side.clone(), side); 3];
         let buckets = Buckets::choose(&examples, 64, 0, 4).expect("buckets");
         let batches = Batches::new(buckets, examples).expect("batches");
         let model = Transformer::new(&recipe.model, 37);
-        let positions = seqloom::train::positions(longest, 3);
+        let positions = seqloom::network::positions(&recipe, 1);
         let network = Network::new(Device::cpu(), model, positions, true).expect("a network");
         let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
         block_on(trainer.step()).expect("a step");

@@ -4,6 +4,7 @@ use super::files;
 use seqloom::checkpoint;
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::{Transformer, Vocabulary};
+use seqloom::network::positions;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
 use seqloom::text::tokenizer::{BOS, EOS, PAD, Tokenizer, Tokenizers};
@@ -247,7 +248,7 @@ fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> serde_json::V
         "scale_embedding": m.scale_embedding,
         "share_encoder_decoder_embeddings": m.tie_embeddings && matches!(m.vocabulary, Vocabulary::Shared(_)),
         "tie_word_embeddings": m.tie_embeddings,
-        "max_position_embeddings": recipe.data.max_length.max(recipe.decode.max_length),
+        "max_position_embeddings": positions(recipe, 1),
         "pad_token_id": PAD,
         "bos_token_id": BOS,
         "eos_token_id": EOS,

@@ -10,7 +10,7 @@ use pollster::block_on;
 use seqloom::decode::Decoder;
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::{Transformer, Vocabulary};
-use seqloom::network::Network;
+use seqloom::network::{Network, positions};
 use seqloom::recipe::{Recipe, TokenizerKind};
 use seqloom::text::batch::{Batches, Buckets, Example, encode_pairs};
 use seqloom::text::bleu::corpus_bleu;
@@ -18,7 +18,7 @@ use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
 use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers};
-use seqloom::train::{Trainer, positions};
+use seqloom::train::Trainer;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -79,8 +79,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
 
     let opened = device::open(&args.device)?;
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
-    let positions = positions(recipe.data.max_length, recipe.decode.max_length);
-    let network = Network::new(opened.device, model.clone(), positions, true)?;
+    let network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
     eprintln!(
         "model: {:.2} M parameters, {}, {:.0} % of the training positions are padding",
         network.parameters.count() as f64 / 1e6,

@@ -7,7 +7,7 @@ use pollster::block_on;
 use seqloom::decode::Decoder;
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::Transformer;
-use seqloom::network::Network;
+use seqloom::network::{Network, positions};
 use seqloom::recipe::Recipe;
 use seqloom::text::corpus;
 use seqloom::text::tokenizer::Tokenizers;
@@ -15,7 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Positions of a model that only runs: sinusoids go on past what it was trained for.
+/// Positions of a model that only runs: sinusoids and rotary positions go on past what it was trained for.
 const POSITIONS: usize = 4096;
 
 /// Arguments of `translate`.
@@ -48,7 +48,7 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let (file, parameters) = run.model()?;
     let opened = device::open(device)?;
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
-    let mut network = Network::new(opened.device, model, POSITIONS, false)?;
+    let mut network = Network::new(opened.device, model, positions(&recipe, POSITIONS), false)?;
     network.write_parameters(&file, &parameters)?;
     let decoder = decoder(&mut network, &recipe, data::start(&recipe, &tokenizers)?);
     Ok(Loaded { recipe, tokenizers, network, decoder })
@@ -72,10 +72,11 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
         .map_err(|e| Error::Input(format!("standard input cannot be read: {e}")))?;
     let lines = if bytes.is_empty() { vec![] } else { corpus::lines("standard input", &bytes)? };
     let sources: Vec<Vec<u32>> = lines.iter().map(|line| loaded.tokenizers.source().encode(line)).collect();
-    warn_of_long(&sources, &loaded.recipe);
+    warn_of_long(&sources, &loaded.recipe, loaded.network.positions());
     let spoken: Vec<usize> = (0..lines.len()).filter(|&i| !lines[i].trim().is_empty()).collect();
     let chosen: Vec<Vec<u32>> = spoken.iter().map(|&i| sources[i].clone()).collect();
     let ids = block_on(loaded.decoder.greedy(&mut loaded.network, &chosen))?;
+    warn_of_unfinished(&spoken, &ids, loaded.recipe.decode.max_length, loaded.network.positions());
     let mut translations = vec![String::new(); lines.len()];
     for (i, ids) in spoken.into_iter().zip(ids) {
         // One line in, one line out, whatever the model says.
@@ -88,13 +89,21 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
 }
 
 /// Says once that some lines are longer than the model was trained for, and which ones are cut.
-fn warn_of_long(sources: &[Vec<u32>], recipe: &Recipe) {
+fn warn_of_long(sources: &[Vec<u32>], recipe: &Recipe, positions: usize) {
     let (trained, mark) = (recipe.data.max_length, usize::from(recipe.data.marks));
     let longer = sources.iter().filter(|s| s.len() + mark > trained).count();
     if longer > 0 {
         eprintln!("warning: {longer} lines have more than the {trained} tokens that the model was trained for");
     }
-    for (i, _) in sources.iter().enumerate().filter(|(_, s)| s.len() + mark > POSITIONS) {
-        eprintln!("warning: line {} has more than {POSITIONS} tokens and is cut there", i + 1);
+    for (i, _) in sources.iter().enumerate().filter(|(_, s)| s.len() + mark > positions) {
+        eprintln!("warning: line {} has more than {positions} tokens and is cut there", i + 1);
+    }
+}
+
+/// Says which translations ended because the model has no more positions, where the recipe would let them go on.
+fn warn_of_unfinished(lines: &[usize], translations: &[Vec<u32>], asked: usize, positions: usize) {
+    let unfinished = lines.iter().zip(translations).filter(|(_, t)| t.len() == positions && positions < asked);
+    for (i, _) in unfinished {
+        eprintln!("warning: the translation of line {} is cut after the model's {positions} positions", i + 1);
     }
 }

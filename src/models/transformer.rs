@@ -1,9 +1,9 @@
-//! The encoder–decoder Transformer (Vaswani et al. 2017), post-norm.
+//! The encoder–decoder Transformer (Vaswani et al. 2017), post-norm as in the paper or pre-norm (Xiong et al. 2020).
 
 use crate::graph::{Graph, Value};
 use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
-use crate::recipe::Model;
+use crate::recipe::{self, Model, Norm, Positions};
 
 /// How many tokens each side knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,14 @@ pub struct Transformer {
     pub ffn: usize,
     /// Probability of a zero on embeddings, attention weights and the output of each sublayer.
     pub dropout: f32,
+    /// Where the layer norms are.
+    pub norm: Norm,
     /// Added to the variance in layer norm.
     pub norm_eps: f32,
+    /// What is between the two projections of a feed-forward sublayer.
+    pub activation: recipe::Activation,
+    /// How a position is told.
+    pub positions: Positions,
     /// Embeddings are multiplied by sqrt(d_model).
     pub scale_embedding: bool,
     /// One matrix for the target's embedding and the output, and for the source's too where the vocabulary is shared.
@@ -75,8 +81,8 @@ pub struct Transformer {
 pub struct Context {
     /// The step state where dropout is on.
     pub step: Option<Value>,
-    /// Table of positions (rows, C).
-    pub positions: Value,
+    /// Table of sinusoids: (P, C) to be added or (P, D) to turn heads by; none where positions are learned.
+    pub positions: Option<Value>,
     /// Position of the first token (1).
     pub start: Value,
 }
@@ -106,26 +112,35 @@ impl Transformer {
             decoder_layers: m.decoder_layers,
             ffn: m.ffn,
             dropout: m.dropout as f32,
+            norm: m.norm,
             norm_eps: m.norm_eps as f32,
+            activation: m.activation,
+            positions: m.positions,
             scale_embedding: m.scale_embedding,
             tie_embeddings: m.tie_embeddings,
             bias: m.bias,
         }
     }
 
-    /// Every parameter: Marian's names, linear weights as (out, in).
-    pub fn declarations(&self) -> Vec<Declaration> {
+    /// Every parameter: Marian's names and, for pre-norm, Pegasus's; linear weights as (out, in). Of learned positions
+    /// there are as many as asked for.
+    pub fn declarations(&self, positions: usize) -> Vec<Declaration> {
         let mut all = vec![];
         let d = self.d_model;
         let mut declare = |name: String, dims: &[usize], init| all.push(Declaration { name, dims: dims.into(), init });
         let embedding = Init::Normal((d as f64).powf(-0.5));
         let (source, target) = (self.vocabulary.source(), self.vocabulary.target());
-        let mut tables = vec![(self.source_embedding(), source), (self.target_embedding(), target)];
-        tables.push((self.output_embedding(), target));
+        let (read, written) = (self.embedding("decoder"), self.output_embedding());
+        let mut tables = vec![(self.embedding("encoder"), source), (read, target), (written, target)];
         // A matrix that has several uses is one parameter.
         tables.dedup();
         for (table, tokens) in tables {
-            declare(table.to_string(), &[tokens, d], embedding);
+            declare(table, &[tokens, d], embedding);
+        }
+        if self.positions == Positions::Learned {
+            for stack in ["encoder", "decoder"] {
+                declare(format!("model.{stack}.embed_positions.weight"), &[positions, d], embedding);
+            }
         }
         let mut linear = |name: String, out: usize, input: usize| {
             declare(format!("{name}.weight"), &[out, input], Init::Xavier);
@@ -148,6 +163,9 @@ impl Transformer {
                 linear(format!("{layer}.fc2"), d, self.ffn);
                 norms.push(format!("{layer}.final_layer_norm"));
             }
+            if self.norm == Norm::Pre {
+                norms.push(format!("model.{stack}.layer_norm"));
+            }
         }
         for norm in norms {
             declare(format!("{norm}.weight"), &[d], Init::Constant(1.0));
@@ -156,44 +174,38 @@ impl Transformer {
         all
     }
 
-    /// Name of the matrix (tokens, C) that embeds the source.
-    fn source_embedding(&self) -> &'static str {
+    /// Name of the matrix (tokens, C) that embeds what "encoder" or "decoder" reads.
+    fn embedding(&self, stack: &str) -> String {
         match (self.vocabulary, self.tie_embeddings) {
-            (Vocabulary::Shared(_), true) => "model.shared.weight",
-            _ => "model.encoder.embed_tokens.weight",
-        }
-    }
-
-    /// Name of the matrix (V, C) that embeds the target.
-    fn target_embedding(&self) -> &'static str {
-        match (self.vocabulary, self.tie_embeddings) {
-            (Vocabulary::Shared(_), true) => "model.shared.weight",
-            _ => "model.decoder.embed_tokens.weight",
+            (Vocabulary::Shared(_), true) => "model.shared.weight".into(),
+            _ => format!("model.{stack}.embed_tokens.weight"),
         }
     }
 
     /// Name of the matrix (V, C) that makes logits of states.
-    fn output_embedding(&self) -> &'static str {
-        if self.tie_embeddings { self.target_embedding() } else { "lm_head.weight" }
+    fn output_embedding(&self) -> String {
+        if self.tie_embeddings { self.embedding("decoder") } else { "lm_head.weight".into() }
     }
 
     /// The encoder's states (B, S, C).
     pub fn encode(&self, g: &mut Graph, w: &Weights, source: Tokens, c: &Context) -> Value {
         g.scoped("encoder", |g| {
-            let mut x = self.embed(g, w, self.source_embedding(), source, c);
+            let mut x = self.embed(g, w, "encoder", source, c);
             for i in 0..self.encoder_layers {
                 x = g.scoped(&format!("layers.{i}"), |g| {
                     let name = format!("model.encoder.layers.{i}");
+                    let norm = format!("{name}.self_attn_layer_norm");
                     let y = g.scoped("self_attn", |g| {
                         let attn = format!("{name}.self_attn");
-                        let kv = self.keys_values(g, w, &attn, x);
+                        let x = self.norm_before(g, w, &norm, x);
+                        let kv = self.own_keys_values(g, w, &attn, x, c);
                         self.attention(g, w, &attn, x, kv, source.lengths, false, c)
                     });
-                    let x = self.residual(g, w, &format!("{name}.self_attn_layer_norm"), x, y, c);
+                    let x = self.residual(g, w, &norm, x, y, c);
                     self.feed_forward(g, w, &name, x, c)
                 });
             }
-            x
+            self.norm_before(g, w, "model.encoder.layer_norm", x)
         })
     }
 
@@ -208,19 +220,19 @@ impl Transformer {
         c: &Context,
     ) -> Value {
         g.scoped("decoder", |g| {
-            let mut x = self.embed(g, w, self.target_embedding(), target, c);
+            let mut x = self.embed(g, w, "decoder", target, c);
             for i in 0..self.decoder_layers {
                 let name = format!("model.decoder.layers.{i}");
                 x = g.scoped(&format!("layers.{i}"), |g| {
                     let own = |g: &mut Graph, x| {
-                        let kv = self.keys_values(g, w, &format!("{name}.self_attn"), x);
+                        let kv = self.own_keys_values(g, w, &format!("{name}.self_attn"), x, c);
                         (kv, target.lengths, true)
                     };
                     let encoded = |g: &mut Graph| self.keys_values(g, w, &format!("{name}.encoder_attn"), memory);
                     self.decoder_layer(g, w, &name, x, own, encoded, memory_lengths, c)
                 });
             }
-            x
+            self.norm_before(g, w, "model.decoder.layer_norm", x)
         })
     }
 
@@ -244,12 +256,12 @@ impl Transformer {
         encoded_lengths: Value,
         c: &Context,
     ) -> (Value, Vec<KeysValues>) {
-        let mut x = self.embed(g, w, self.target_embedding(), token, c);
+        let mut x = self.embed(g, w, "decoder", token, c);
         let mut grown = vec![];
         for i in 0..self.decoder_layers {
             let name = format!("model.decoder.layers.{i}");
             let own = |g: &mut Graph, x| {
-                let (k, v) = self.keys_values(g, w, &format!("{name}.self_attn"), x);
+                let (k, v) = self.own_keys_values(g, w, &format!("{name}.self_attn"), x, c);
                 let k = g.cache_append(caches[i].0, k, c.start);
                 let v = g.cache_append(caches[i].1, v, c.start);
                 grown.push((k, v));
@@ -257,20 +269,24 @@ impl Transformer {
             };
             x = self.decoder_layer(g, w, &name, x, own, |_| encoded[i], encoded_lengths, c);
         }
-        (x, grown)
+        (self.norm_before(g, w, "model.decoder.layer_norm", x), grown)
     }
 
     /// Logits (rows, V) of states (..., C).
     pub fn logits(&self, g: &mut Graph, w: &Weights, x: Value) -> Value {
         let rows = g.ty(x).rows();
-        let logits = g.scoped("logits", |g| g.linear(x, w.get(self.output_embedding()), None, Activation::None));
+        let logits = g.scoped("logits", |g| g.linear(x, w.get(&self.output_embedding()), None, Activation::None));
         g.reshape(logits, &[rows, self.vocabulary.target()])
     }
 
-    fn embed(&self, g: &mut Graph, w: &Weights, table: &str, tokens: Tokens, c: &Context) -> Value {
+    fn embed(&self, g: &mut Graph, w: &Weights, stack: &str, tokens: Tokens, c: &Context) -> Value {
         let scale = if self.scale_embedding { (self.d_model as f32).sqrt() } else { 1.0 };
-        let x = g.embedding(tokens.ids, w.get(table), tokens.by_token, scale);
-        let x = g.positions(x, c.positions, c.start);
+        let x = g.embedding(tokens.ids, w.get(&self.embedding(stack)), tokens.by_token, scale);
+        let x = match (self.positions, c.positions) {
+            (Positions::Rotary, _) => x,
+            (Positions::Learned, _) => g.positions(x, w.get(&format!("model.{stack}.embed_positions.weight")), c.start),
+            (_, table) => g.positions(x, table.expect("a table of sinusoids"), c.start),
+        };
         self.drop(g, x, c, "embedding")
     }
 
@@ -286,21 +302,40 @@ impl Transformer {
         encoded_lengths: Value,
         c: &Context,
     ) -> Value {
+        let norm = format!("{name}.self_attn_layer_norm");
         let y = g.scoped("self_attn", |g| {
+            let x = self.norm_before(g, w, &norm, x);
             let (kv, lengths, causal) = own(g, x);
             self.attention(g, w, &format!("{name}.self_attn"), x, kv, lengths, causal, c)
         });
-        let x = self.residual(g, w, &format!("{name}.self_attn_layer_norm"), x, y, c);
+        let x = self.residual(g, w, &norm, x, y, c);
+        let norm = format!("{name}.encoder_attn_layer_norm");
         let y = g.scoped("encoder_attn", |g| {
+            let x = self.norm_before(g, w, &norm, x);
             let kv = encoded(g);
             self.attention(g, w, &format!("{name}.encoder_attn"), x, kv, encoded_lengths, false, c)
         });
-        let x = self.residual(g, w, &format!("{name}.encoder_attn_layer_norm"), x, y, c);
+        let x = self.residual(g, w, &norm, x, y, c);
         self.feed_forward(g, w, name, x, c)
     }
 
     fn keys_values(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> KeysValues {
         (self.linear(g, w, &format!("{name}.k_proj"), x), self.linear(g, w, &format!("{name}.v_proj"), x))
+    }
+
+    /// Keys and values of self-attention.
+    fn own_keys_values(&self, g: &mut Graph, w: &Weights, name: &str, x: Value, c: &Context) -> KeysValues {
+        let (k, v) = self.keys_values(g, w, name, x);
+        (self.turn(g, k, c), v)
+    }
+
+    /// Rotary positions: the queries and keys of self-attention are turned. Those of the encoder–decoder attention are
+    /// not, whose distances would mean nothing.
+    fn turn(&self, g: &mut Graph, x: Value, c: &Context) -> Value {
+        match (self.positions, c.positions) {
+            (Positions::Rotary, table) => g.rotary(x, table.expect("a table of sinusoids"), c.start),
+            _ => x,
+        }
     }
 
     /// softmax(Q Kᵀ / sqrt(d_k)) V per head, heads side by side, projected.
@@ -317,6 +352,7 @@ impl Transformer {
         c: &Context,
     ) -> Value {
         let q = self.linear(g, w, &format!("{name}.q_proj"), x);
+        let q = if name.ends_with(".self_attn") { self.turn(g, q, c) } else { q };
         let scores = g.attention_scores(q, k, self.heads);
         let scale = 1.0 / ((self.d_model / self.heads) as f32).sqrt();
         let p = g.softmax(scores, lengths, scale, causal);
@@ -326,20 +362,48 @@ impl Transformer {
     }
 
     fn feed_forward(&self, g: &mut Graph, w: &Weights, name: &str, x: Value, c: &Context) -> Value {
+        let norm = format!("{name}.final_layer_norm");
         let y = g.scoped("ffn", |g| {
+            let x = self.norm_before(g, w, &norm, x);
             let (fc1, bias) = (w.get(&format!("{name}.fc1.weight")), w.find(&format!("{name}.fc1.bias")));
-            let inner = g.linear(x, fc1, bias, Activation::Relu);
+            let inner = match self.activation {
+                recipe::Activation::Relu => g.linear(x, fc1, bias, Activation::Relu),
+                // Their derivatives need what went in, which an epilogue does not keep.
+                recipe::Activation::Gelu => {
+                    let x = g.linear(x, fc1, bias, Activation::None);
+                    g.gelu(x)
+                }
+                recipe::Activation::GeluNew => {
+                    let x = g.linear(x, fc1, bias, Activation::None);
+                    g.gelu_new(x)
+                }
+            };
             self.linear(g, w, &format!("{name}.fc2"), inner)
         });
-        self.residual(g, w, &format!("{name}.final_layer_norm"), x, y, c)
+        self.residual(g, w, &norm, x, y, c)
     }
 
-    /// LayerNorm(x + Dropout(y)).
+    /// What a sublayer and, in the end, the stack's reader gets: LayerNorm(x) where the norms come before.
+    fn norm_before(&self, g: &mut Graph, w: &Weights, norm: &str, x: Value) -> Value {
+        match self.norm {
+            Norm::Post => x,
+            Norm::Pre => self.layer_norm(g, w, norm, x),
+        }
+    }
+
+    /// x + Dropout(y), and LayerNorm of that where the norms come after.
     fn residual(&self, g: &mut Graph, w: &Weights, norm: &str, x: Value, y: Value, c: &Context) -> Value {
         let site = norm.rsplit('.').next().unwrap_or(norm);
         let y = self.drop(g, y, c, site);
         let sum = g.add(x, y);
-        g.layer_norm(sum, w.get(&format!("{norm}.weight")), w.get(&format!("{norm}.bias")), self.norm_eps)
+        match self.norm {
+            Norm::Post => self.layer_norm(g, w, norm, sum),
+            Norm::Pre => sum,
+        }
+    }
+
+    fn layer_norm(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {
+        g.layer_norm(x, w.get(&format!("{name}.weight")), w.get(&format!("{name}.bias")), self.norm_eps)
     }
 
     fn linear(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {

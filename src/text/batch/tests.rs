@@ -41,6 +41,34 @@ fn a_batch_by_hand() {
     assert_eq!(batches.padded_share(), 1.0 - 8.0 / 18.0);
 }
 
+/// The first token is given, and nothing is added: as many predictions as the target has tokens, less one.
+#[test]
+fn a_batch_without_marks_by_hand() {
+    let examples = vec![Example::unmarked(vec![5, 6], vec![7, 8, 9]), Example::unmarked(vec![8], vec![4, 5])];
+    assert_eq!(examples[0].lengths(), (2, 2));
+    let batches = Batches::new(Buckets(vec![bucket(2, 4, 4)]), examples).unwrap();
+    let expected = Batch {
+        source: vec![5, 6, PAD, PAD, 8, PAD, PAD, PAD],
+        source_lengths: vec![2, 1],
+        target_in: vec![7, 8, PAD, PAD, 4, PAD, PAD, PAD],
+        target_out: vec![8, 9, IGNORE, IGNORE, 5, IGNORE, IGNORE, IGNORE],
+        target_lengths: vec![2, 1],
+        tokens: 3,
+        pairs: 2,
+    };
+    assert_eq!(batches.build(&batches.in_order()[0]), expected);
+}
+
+#[test]
+fn pairs_without_a_prediction_are_dropped() {
+    let tokenizers = Tokenizers::Shared(Tokenizer::learn(&Rules::new(Kind::Char, 100), ["abc"].into_iter()).unwrap());
+    let pairs = [("a", "b"), ("a", "ab"), ("", "ab"), ("a", ""), ("abc", "abca"), ("a", "abcab")];
+    let pairs = pairs.map(|(s, t)| (s.to_owned(), t.to_owned()));
+    let (examples, dropped) = encode_pairs(&tokenizers, &pairs, false, 3);
+    let wanted = [Example::unmarked(vec![4], vec![4, 5]), Example::unmarked(vec![4, 5, 6], vec![4, 5, 6, 4])];
+    assert_eq!((&examples[..], dropped), (&wanted[..], 4));
+}
+
 #[test]
 fn long_pairs_are_dropped_and_counted() {
     let tokenizers = Tokenizers::Shared(Tokenizer::learn(&Rules::new(Kind::Char, 100), ["abc"].into_iter()).unwrap());
@@ -120,12 +148,11 @@ fn every_token_is_in_an_epoch_once() {
             }
             sources.sort_unstable();
             targets.sort_unstable();
-            assert_eq!(
-                sources,
-                examples.iter().flat_map(|e| &e.source).copied().filter(|&id| id > EOS).collect::<Vec<_>>(),
-                "seed {seed}"
-            );
-            assert_eq!(targets, examples.iter().flat_map(|e| e.target.clone()).collect::<Vec<_>>(), "seed {seed}");
+            let words = |side: fn(&Example) -> &[u32]| -> Vec<u32> {
+                examples.iter().flat_map(side).copied().filter(|&id| id > EOS).collect()
+            };
+            assert_eq!(sources, words(Example::source), "seed {seed}");
+            assert_eq!(targets, words(Example::target), "seed {seed}");
             assert_eq!((pairs, tokens), (examples.len(), targets.len() + examples.len()));
             let used = sources.len() + targets.len() + 2 * pairs;
             assert_eq!(batches.padded_share(), 1.0 - used as f64 / positions as f64);
