@@ -81,8 +81,15 @@ impl RunDir {
         Ok(begun && files::list(&self.path("checkpoints"))?.is_empty())
     }
 
-    /// Writes what does not change during a sitting, and removes what a killed one left half written.
-    pub fn start(&self, recipe: &Recipe, tokenizers: &Tokenizers, model: &Transformer) -> Result<()> {
+    /// Writes what does not change during a sitting, and removes what a killed one left half written. `start` is what
+    /// outputs begin with where sentences have no marks.
+    pub fn start(
+        &self,
+        recipe: &Recipe,
+        tokenizers: &Tokenizers,
+        model: &Transformer,
+        start: Option<u32>,
+    ) -> Result<()> {
         files::make_dir(&self.path("checkpoints"))?;
         for dir in [self.0.clone(), self.path("checkpoints")] {
             files::remove_temporary(&dir)?;
@@ -100,8 +107,8 @@ impl RunDir {
         for (name, text) in &texts {
             files::write(&self.path(name), text.as_bytes())?;
         }
-        files::write(&self.path("config.json"), &pretty(&config(recipe, model)))?;
-        files::write(&self.path("generation_config.json"), &pretty(&generation(recipe)))?;
+        files::write(&self.path("config.json"), &pretty(&config(recipe, model, start)))?;
+        files::write(&self.path("generation_config.json"), &pretty(&generation(recipe, start)))?;
         files::write(&self.path("recipe.toml"), recipe.to_toml().as_bytes())
     }
 
@@ -222,7 +229,7 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
 
 /// The configuration in the words of transformers' Marian, a post-norm encoder–decoder. It is not called one yet: that
 /// class would compute half-split sinusoids where these are interleaved.
-fn config(recipe: &Recipe, m: &Transformer) -> serde_json::Value {
+fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> serde_json::Value {
     serde_json::json!({
         "model_type": "seqloom",
         "vocab_size": m.vocabulary.source(),
@@ -245,18 +252,18 @@ fn config(recipe: &Recipe, m: &Transformer) -> serde_json::Value {
         "pad_token_id": PAD,
         "bos_token_id": BOS,
         "eos_token_id": EOS,
-        "decoder_start_token_id": BOS,
+        "decoder_start_token_id": start.unwrap_or(BOS),
         "forced_eos_token_id": null,
         "use_cache": true,
     })
 }
 
-fn generation(recipe: &Recipe) -> serde_json::Value {
+fn generation(recipe: &Recipe, start: Option<u32>) -> serde_json::Value {
     serde_json::json!({
         "pad_token_id": PAD,
         "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "decoder_start_token_id": BOS,
+        "eos_token_id": start.is_none().then_some(EOS),
+        "decoder_start_token_id": start.unwrap_or(BOS),
         "max_length": recipe.decode.max_length,
         "num_beams": 1,
     })

@@ -256,7 +256,7 @@ mod tests {
         refuses(
             "[data]\nbuiltin = \"wmt\"",
             &[],
-            "my.toml:2: data.builtin: expected \"\" or \"phrasebook\", found \"wmt\"",
+            "my.toml:2: data.builtin: expected \"\", \"phrasebook\" or \"copy\", found \"wmt\"",
         );
     }
 
