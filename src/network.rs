@@ -87,13 +87,21 @@ impl Network {
         Context { step, positions, start: g.input("start", Type::u32([1])) }
     }
 
-    /// Adds the inputs `NAME`, `NAME_lengths` and `NAME_by_token` for a batch of (rows, length) tokens.
-    pub fn tokens(&self, g: &mut Graph, name: &str, rows: usize, length: usize) -> Tokens {
-        let sorted = self.model.vocabulary + 1 + rows * length;
-        Tokens {
-            ids: g.input(name, Type::u32([rows, length])),
-            lengths: g.input(&format!("{name}_lengths"), Type::u32([rows])),
-            by_token: g.input(&format!("{name}_by_token"), Type::u32([sorted])),
-        }
+    /// Adds the inputs `source`, `source_lengths` and `source_by_token` for a batch of (rows, length) source tokens.
+    pub fn source_tokens(&self, g: &mut Graph, rows: usize, length: usize) -> Tokens {
+        tokens(g, "source", rows, length, self.model.vocabulary.source())
+    }
+
+    /// Adds the inputs `NAME`, `NAME_lengths` and `NAME_by_token` for a batch of (rows, length) target tokens.
+    pub fn target_tokens(&self, g: &mut Graph, name: &str, rows: usize, length: usize) -> Tokens {
+        tokens(g, name, rows, length, self.model.vocabulary.target())
+    }
+}
+
+fn tokens(g: &mut Graph, name: &str, rows: usize, length: usize, vocabulary: usize) -> Tokens {
+    Tokens {
+        ids: g.input(name, Type::u32([rows, length])),
+        lengths: g.input(&format!("{name}_lengths"), Type::u32([rows])),
+        by_token: g.input(&format!("{name}_by_token"), Type::u32([vocabulary + 1 + rows * length])),
     }
 }

@@ -67,6 +67,8 @@ choices! {
         Bpe = "bpe",
         /// One token per character.
         Char = "char",
+        /// One token per word and per punctuation mark.
+        Word = "word",
     }
     /// How gradients become steps.
     Optimizer {
@@ -128,7 +130,8 @@ table! {
         positions: Positions = Positions::Sinusoidal;
         /// Multiply embeddings by sqrt(d_model).
         scale_embedding: bool = true;
-        /// One matrix for source embedding, target embedding and output projection.
+        /// One matrix for target embedding and output projection, and for the source embedding too where
+        /// tokenizer.shared; false: each has its own.
         tie_embeddings: bool = true;
         /// Biases in the projections and feed-forward layers.
         bias: bool = true;
@@ -161,10 +164,19 @@ table! {
     }
     /// How text becomes tokens; learned from the training text and stored with the model.
     tokenizer: Tokenizer {
-        /// Byte-pair encoding or single characters.
+        /// Byte-pair encoding, single characters, or words with their punctuation split off. With "word" what is not in
+        /// the vocabulary is <unk>, and spaces come back by a rule that is right for ordinary sentences only.
         kind: TokenizerKind = TokenizerKind::Bpe;
-        /// Most entries in the vocabulary, special tokens included.
+        /// Most entries in the vocabulary, special tokens included; in each of the two where they are not shared.
         vocab_size: usize = 8000, 8..=1_000_000;
+        /// How often a word or character must occur to have a token, and a pair of "bpe" to be merged (there at least
+        /// twice).
+        min_frequency: u64 = 1, 1..=1_000_000_000;
+        /// Lower-case all text: fewer words, and the model writes none in capitals. References are lower-cased for BLEU
+        /// and chrF too.
+        lowercase: bool = false;
+        /// One vocabulary for both sides, learned from both; false: one for each side.
+        shared: bool = true;
     }
     /// How it learns.
     train: Train {
@@ -288,7 +300,7 @@ mod tests {
         };
         assert_eq!(recipe.model, model);
         assert_eq!(recipe.data, Data { builtin: Builtin::Phrasebook, ..Data::default() });
-        assert_eq!(recipe.tokenizer, Tokenizer { kind: TokenizerKind::Bpe, vocab_size: 2000 });
+        assert_eq!(recipe.tokenizer, Tokenizer { vocab_size: 2000, ..Tokenizer::default() });
         let train = Train { steps: 850, batch_tokens: 3072, lr: 3e-3, warmup: 100, ..Train::default() };
         assert_eq!(recipe.train, train);
     }

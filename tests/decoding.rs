@@ -124,8 +124,8 @@ impl Decoding {
         let mut g = Graph::new();
         let weights = network.parameters.bind(&mut g);
         let context = network.context(&mut g, None);
-        let source = network.tokens(&mut g, "source", rows, width);
-        let target = network.tokens(&mut g, "target", rows, read);
+        let source = network.source_tokens(&mut g, rows, width);
+        let target = network.target_tokens(&mut g, "target", rows, read);
         let memory = network.model.encode(&mut g, &weights, source, &context);
         let states = network.model.decode(&mut g, &weights, target, memory, source.lengths, &context);
         let logits = network.model.logits(&mut g, &weights, states);

@@ -5,7 +5,7 @@ use pollster::block_on;
 use seqloom::cpu::{Cpu, Mode};
 use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::Network;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::{Tensor, Type};
@@ -151,6 +151,46 @@ fn definitions_agree_with_pytorch() {
 fn many_flat_buffers_agree_with_pytorch() {
     agrees_with_pytorch(gpu(), 16 << 10);
     agrees_with_pytorch(Device::cpu(), 16 << 10);
+}
+
+/// With vocabularies of their own the two sides have embeddings of their own, and tying them leaves the target's to the
+/// output: its gradient is the sum of those that two matrices of the same values would get.
+#[test]
+fn separate_vocabularies_tie_the_target_to_the_output() {
+    let golden = golden();
+    let first = |vocabulary: Vocabulary, tied: bool, change: &dyn Fn(&mut Tensors)| {
+        let set = [format!("model.tie_embeddings={tied}")];
+        let recipe = Recipe::parse("separate", RECIPE, &set).expect("a recipe");
+        let examples = examples(&golden);
+        let batches = Batches::new(Buckets::choose(&examples, 0, 4, 1).expect("buckets"), examples).expect("batches");
+        let model = Transformer::new(&recipe.model, vocabulary);
+        let network = Network::new(Device::Cpu(Cpu::new(Mode::Definition)), model, 16, true).expect("a network");
+        let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
+        let mut parameters: Tensors =
+            block_on(trainer.network.read_parameters()).expect("parameters").into_iter().collect();
+        change(&mut parameters);
+        let parameters: Vec<_> = parameters.into_iter().collect();
+        trainer.network.write_parameters("changed", &parameters).expect("they fit");
+        block_on(trainer.step_on(&BatchPlan { bucket: 0, examples: (0..4).collect() })).expect("a step");
+        let loss = block_on(trainer.drain()).expect("finite")[0].loss;
+        let gradients: Tensors = block_on(trainer.read_gradients()).expect("gradients").into_iter().collect();
+        (loss, gradients)
+    };
+    let [source, target, output] =
+        ["model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"];
+    let (loss, untied) = first(Vocabulary::Shared(37), false, &|parameters| {
+        let embedding = parameters[target].clone();
+        parameters.insert(output.into(), embedding);
+    });
+    // Thirteen more tokens, which no source has; the rows of the others start from the same numbers.
+    let sizes = Vocabulary::Separate { source: 50, target: 37 };
+    let (separate_loss, separate) = first(sizes, true, &|_| {});
+    assert_eq!(separate_loss, loss);
+    assert_eq!(separate.keys().filter(|name| !name.contains("layers")).collect::<Vec<_>>(), [target, source]);
+    let (known, unknown) = separate[source].as_f32().split_at(37 * 32);
+    assert_eq!((known, unknown), (untied[source].as_f32(), &[0.0; 13 * 32][..]));
+    let sum = untied[target].as_f32().iter().zip(untied[output].as_f32()).map(|(a, b)| a + b).collect();
+    close(target, &separate[target], &Tensor::f32([37, 32], sum), 1e-7);
 }
 
 /// Buckets are padded to multiples of four, and the table of positions must hold them.

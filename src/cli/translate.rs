@@ -10,7 +10,7 @@ use seqloom::models::transformer::Transformer;
 use seqloom::network::{Network, positions};
 use seqloom::recipe::Recipe;
 use seqloom::text::corpus;
-use seqloom::text::tokenizer::Tokenizer;
+use seqloom::text::tokenizer::Tokenizers;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -32,8 +32,8 @@ pub struct Translate {
 pub struct Loaded {
     /// The recipe that it was trained with.
     pub recipe: Recipe,
-    /// Its tokenizer.
-    pub tokenizer: Tokenizer,
+    /// Its tokenizers.
+    pub tokenizers: Tokenizers,
     /// The model on a device.
     pub network: Network,
     /// A decoder for it.
@@ -44,14 +44,14 @@ pub struct Loaded {
 pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let run = RunDir::new(dir);
     let recipe = run.recipe()?;
-    let tokenizer = run.tokenizer()?;
+    let tokenizers = run.tokenizers(&recipe)?;
     let (file, parameters) = run.model()?;
     let opened = device::open(device)?;
-    let model = Transformer::new(&recipe.model, tokenizer.vocab_size());
+    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
     let mut network = Network::new(opened.device, model, positions(&recipe, POSITIONS), false)?;
     network.write_parameters(&file, &parameters)?;
     let decoder = Decoder::new(&mut network, recipe.decode.max_length);
-    Ok(Loaded { recipe, tokenizer, network, decoder })
+    Ok(Loaded { recipe, tokenizers, network, decoder })
 }
 
 /// Translates; an empty line stays one.
@@ -62,7 +62,7 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
         .read_to_end(&mut bytes)
         .map_err(|e| Error::Input(format!("standard input cannot be read: {e}")))?;
     let lines = if bytes.is_empty() { vec![] } else { corpus::lines("standard input", &bytes)? };
-    let sources: Vec<Vec<u32>> = lines.iter().map(|line| loaded.tokenizer.encode(line)).collect();
+    let sources: Vec<Vec<u32>> = lines.iter().map(|line| loaded.tokenizers.source().encode(line)).collect();
     warn_of_long(&sources, loaded.recipe.data.max_length, loaded.network.positions());
     let spoken: Vec<usize> = (0..lines.len()).filter(|&i| !lines[i].trim().is_empty()).collect();
     let chosen: Vec<Vec<u32>> = spoken.iter().map(|&i| sources[i].clone()).collect();
@@ -71,7 +71,7 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
     let mut translations = vec![String::new(); lines.len()];
     for (i, ids) in spoken.into_iter().zip(ids) {
         // One line in, one line out, whatever the model says.
-        translations[i] = loaded.tokenizer.decode(&ids).replace(['\n', '\r'], " ");
+        translations[i] = loaded.tokenizers.target().decode(&ids).replace(['\n', '\r'], " ");
     }
     for translation in translations {
         out!("{translation}");

@@ -5,11 +5,49 @@ use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
 use crate::recipe::{self, Model, Norm, Positions};
 
+/// How many tokens each side knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// One vocabulary for both sides.
+    Shared(usize),
+    /// One for each side: a source's id 7 has nothing to do with a target's.
+    Separate {
+        /// Tokens of the source.
+        source: usize,
+        /// Tokens of the target.
+        target: usize,
+    },
+}
+
+impl Vocabulary {
+    /// Tokens that the encoder reads.
+    pub fn source(self) -> usize {
+        match self {
+            Vocabulary::Shared(tokens) => tokens,
+            Vocabulary::Separate { source, .. } => source,
+        }
+    }
+
+    /// Tokens that the decoder reads and predicts, V.
+    pub fn target(self) -> usize {
+        match self {
+            Vocabulary::Shared(tokens) => tokens,
+            Vocabulary::Separate { target, .. } => target,
+        }
+    }
+}
+
+impl From<usize> for Vocabulary {
+    fn from(tokens: usize) -> Vocabulary {
+        Vocabulary::Shared(tokens)
+    }
+}
+
 /// Sizes and options of a Transformer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transformer {
-    /// Tokens of the vocabulary, V.
-    pub vocabulary: usize,
+    /// Tokens of either side.
+    pub vocabulary: Vocabulary,
     /// Width, C.
     pub d_model: usize,
     /// Attention heads, H.
@@ -32,7 +70,7 @@ pub struct Transformer {
     pub positions: Positions,
     /// Embeddings are multiplied by sqrt(d_model).
     pub scale_embedding: bool,
-    /// One matrix for source, target and output.
+    /// One matrix for the target's embedding and the output, and for the source's too where the vocabulary is shared.
     pub tie_embeddings: bool,
     /// Linear layers have biases.
     pub bias: bool,
@@ -64,10 +102,10 @@ pub struct Tokens {
 pub type KeysValues = (Value, Value);
 
 impl Transformer {
-    /// The model of a recipe, for a vocabulary.
-    pub fn new(m: &Model, vocabulary: usize) -> Transformer {
+    /// The model of a recipe, for a vocabulary; a number is a shared one.
+    pub fn new(m: &Model, vocabulary: impl Into<Vocabulary>) -> Transformer {
         Transformer {
-            vocabulary,
+            vocabulary: vocabulary.into(),
             d_model: m.d_model,
             heads: m.heads,
             encoder_layers: m.encoder_layers,
@@ -91,12 +129,13 @@ impl Transformer {
         let d = self.d_model;
         let mut declare = |name: String, dims: &[usize], init| all.push(Declaration { name, dims: dims.into(), init });
         let embedding = Init::Normal((d as f64).powf(-0.5));
-        let tables: &[&str] = match self.tie_embeddings {
-            true => &["model.shared.weight"],
-            false => &["model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"],
-        };
-        for table in tables {
-            declare(table.to_string(), &[self.vocabulary, d], embedding);
+        let (source, target) = (self.vocabulary.source(), self.vocabulary.target());
+        let mut tables = vec![(self.source_embedding(), source), (self.target_embedding(), target)];
+        tables.push((self.output_embedding(), target));
+        // A matrix that has several uses is one parameter.
+        tables.dedup();
+        for (table, tokens) in tables {
+            declare(table.to_string(), &[tokens, d], embedding);
         }
         if self.positions == Positions::Learned {
             for stack in ["encoder", "decoder"] {
@@ -135,10 +174,31 @@ impl Transformer {
         all
     }
 
+    /// Name of the matrix (tokens, C) that embeds the source.
+    fn source_embedding(&self) -> &'static str {
+        match (self.vocabulary, self.tie_embeddings) {
+            (Vocabulary::Shared(_), true) => "model.shared.weight",
+            _ => "model.encoder.embed_tokens.weight",
+        }
+    }
+
+    /// Name of the matrix (V, C) that embeds the target.
+    fn target_embedding(&self) -> &'static str {
+        match (self.vocabulary, self.tie_embeddings) {
+            (Vocabulary::Shared(_), true) => "model.shared.weight",
+            _ => "model.decoder.embed_tokens.weight",
+        }
+    }
+
+    /// Name of the matrix (V, C) that makes logits of states.
+    fn output_embedding(&self) -> &'static str {
+        if self.tie_embeddings { self.target_embedding() } else { "lm_head.weight" }
+    }
+
     /// The encoder's states (B, S, C).
     pub fn encode(&self, g: &mut Graph, w: &Weights, source: Tokens, c: &Context) -> Value {
         g.scoped("encoder", |g| {
-            let mut x = self.embed(g, w, "encoder", source.ids, source.by_token, c);
+            let mut x = self.embed(g, w, "encoder", source, c);
             for i in 0..self.encoder_layers {
                 x = g.scoped(&format!("layers.{i}"), |g| {
                     let name = format!("model.encoder.layers.{i}");
@@ -168,7 +228,7 @@ impl Transformer {
         c: &Context,
     ) -> Value {
         g.scoped("decoder", |g| {
-            let mut x = self.embed(g, w, "decoder", target.ids, target.by_token, c);
+            let mut x = self.embed(g, w, "decoder", target, c);
             for i in 0..self.decoder_layers {
                 let name = format!("model.decoder.layers.{i}");
                 x = g.scoped(&format!("layers.{i}"), |g| {
@@ -204,7 +264,7 @@ impl Transformer {
         encoded_lengths: Value,
         c: &Context,
     ) -> (Value, Vec<KeysValues>) {
-        let mut x = self.embed(g, w, "decoder", token.ids, token.by_token, c);
+        let mut x = self.embed(g, w, "decoder", token, c);
         let mut grown = vec![];
         for i in 0..self.decoder_layers {
             let name = format!("model.decoder.layers.{i}");
@@ -222,19 +282,15 @@ impl Transformer {
 
     /// Logits (rows, V) of states (..., C).
     pub fn logits(&self, g: &mut Graph, w: &Weights, x: Value) -> Value {
-        let table = if self.tie_embeddings { "model.shared.weight" } else { "lm_head.weight" };
         let rows = g.ty(x).rows();
-        let logits = g.scoped("logits", |g| g.linear(x, w.get(table), None, Activation::None));
-        g.reshape(logits, &[rows, self.vocabulary])
+        let logits = g.scoped("logits", |g| g.linear(x, w.get(self.output_embedding()), None, Activation::None));
+        g.reshape(logits, &[rows, self.vocabulary.target()])
     }
 
-    fn embed(&self, g: &mut Graph, w: &Weights, side: &str, ids: Value, by_token: Value, c: &Context) -> Value {
-        let table = match self.tie_embeddings {
-            true => "model.shared.weight".into(),
-            false => format!("model.{side}.embed_tokens.weight"),
-        };
+    fn embed(&self, g: &mut Graph, w: &Weights, side: &str, tokens: Tokens, c: &Context) -> Value {
+        let table = if side == "encoder" { self.source_embedding() } else { self.target_embedding() };
         let scale = if self.scale_embedding { (self.d_model as f32).sqrt() } else { 1.0 };
-        let x = g.embedding(ids, w.get(&table), by_token, scale);
+        let x = g.embedding(tokens.ids, w.get(table), tokens.by_token, scale);
         let x = match (self.positions, c.positions) {
             (Positions::Rotary, _) => x,
             (Positions::Learned, _) => g.positions(x, w.get(&format!("model.{side}.embed_positions.weight")), c.start),
