@@ -15,9 +15,10 @@ pub(super) struct Conflict {
     pub text: String,
 }
 
-/// The first rule that `recipe` breaks.
-pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
-    [name, even_width, heads, even_heads, one_source, pairs_of_files, validation].iter().find_map(|rule| rule(recipe))
+/// The first rule that `recipe` breaks; that there is no data is one only where data is `wanted`.
+pub(super) fn conflict(recipe: &Recipe, wanted: bool) -> Option<Conflict> {
+    let rules = [name, even_width, heads, even_heads, one_source, pairs_of_files, validation];
+    rules.iter().filter_map(|rule| rule(recipe)).find(|conflict| wanted || conflict.keys != SOURCES)
 }
 
 /// Whether `name` can name a directory on every system.
@@ -225,7 +226,7 @@ mod tests {
         }
         let recipe = Recipe { name: "a/b".into(), ..Recipe::default() };
         assert_eq!(
-            conflict(&recipe).unwrap().text,
+            conflict(&recipe, true).unwrap().text,
             "name: \"a/b\" cannot be the name of a directory; \
              use letters, digits, and between them ' ', '-', '_' and '.'"
         );

@@ -28,16 +28,25 @@ pub(super) fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Reci
         settings.retain(|setting| !SOURCES.contains(&setting.key.path) && !VALIDATION.contains(&setting.key.path));
     }
     settings.extend(overrides);
+    assemble(file, &settings, true)
+}
 
+/// See [`Recipe::parse_stored`].
+pub(super) fn parse_stored(file: &str, text: &str) -> Result<Recipe> {
+    assemble(file, &read_file(file, text)?, false)
+}
+
+/// The recipe of these settings; `wants_data`: it must say where the data is.
+fn assemble(file: &str, settings: &[Setting], wants_data: bool) -> Result<Recipe> {
     let mut recipe = Recipe::default();
-    for setting in &settings {
+    for setting in settings {
         setting.apply(&mut recipe)?;
     }
     if recipe.name.is_empty() {
         let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str());
         recipe.name = stem.filter(|stem| check::is_directory_name(stem)).unwrap_or("recipe").into();
     }
-    match check::conflict(&recipe) {
+    match check::conflict(&recipe, wants_data) {
         None => Ok(recipe),
         Some(conflict) => {
             let last = |path: &&str| settings.iter().rfind(|setting| setting.key.path == *path);
