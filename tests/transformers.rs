@@ -12,7 +12,7 @@ use seqloom::device::Device;
 use seqloom::graph::Graph;
 use seqloom::interchange::{self, Foreign};
 use seqloom::models::transformer::Transformer;
-use seqloom::network::Network;
+use seqloom::network::{Network, positions};
 use seqloom::plan::Plan;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::{Tensor, Type};
@@ -64,7 +64,7 @@ impl Run {
     }
 
     fn network(&self, device: Device) -> Network {
-        let mut network = Network::new(device, self.model.clone(), 64, false).expect("it fits");
+        let mut network = Network::new(device, self.model.clone(), positions(&self.recipe, 64), false).expect("it fits");
         network.write_parameters("golden", &self.parameters).expect("they fit");
         network
     }

@@ -55,14 +55,27 @@ SMALL = dict(d_model=8, heads=2, encoder_layers=1, decoder_layers=2, ffn=12)
 LARGER = dict(d_model=16, heads=4, encoder_layers=2, decoder_layers=2, ffn=24)
 RUNS = {
     "marian": (LARGER, {"tokenizer.kind": "char"}),
-    "pegasus": (LARGER, {"model.norm": "pre", "tokenizer.vocab_size": 270}),
+    "pegasus": (LARGER, {"model.norm": "pre", "model.activation": "gelu", "tokenizer.vocab_size": 270}),
     "marian_separate": (
         SMALL,
-        {"tokenizer.kind": "char", "tokenizer.shared": "false", "model.bias": "false", "model.scale_embedding": "false"},
+        {
+            "tokenizer.kind": "char",
+            "tokenizer.shared": "false",
+            "model.bias": "false",
+            "model.scale_embedding": "false",
+            "model.activation": "gelu_new",
+            "model.positions": "sinusoidal_split",
+        },
     ),
     "pegasus_untied": (
         SMALL,
-        {"tokenizer.kind": "char", "model.norm": "pre", "model.tie_embeddings": "false"},
+        {
+            "tokenizer.kind": "word",
+            "tokenizer.lowercase": "true",
+            "model.norm": "pre",
+            "model.tie_embeddings": "false",
+            "model.positions": "learned",
+        },
     ),
 }
 SAVED = {"marian": torch.float16, "pegasus_untied": torch.bfloat16}
@@ -99,11 +112,12 @@ def make(name, sizes, settings):
 
 
 def spread(file):
+    config = json.loads((file.parent / "config.json").read_text())["seqloom"]
     tensors = safetensors.torch.load_file(file)
     rng = torch.Generator().manual_seed(SEED)
     for name, tensor in sorted(tensors.items()):
-        # Positions, zeros in place of what the model has not, and a table that is a copy stay.
-        if "embed_positions" in name or name == "final_logits_bias" or not tensor.any() and no_biases(file):
+        # Positions that are computed, and zeros in place of what the model has not, stay.
+        if not learned(name, config) or name == "final_logits_bias" or not tensor.any() and not config["bias"]:
             continue
         tensor += torch.randn(tensor.shape, generator=rng) * (0.3 if tensor.dim() == 2 else 0.2)
     if "model.shared.weight" in tensors and "model.encoder.embed_tokens.weight" in tensors:
@@ -112,8 +126,8 @@ def spread(file):
     safetensors.torch.save_file(tensors, file, metadata={"format": "pt"})
 
 
-def no_biases(file):
-    return not json.loads((file.parent / "config.json").read_text())["seqloom"]["bias"]
+def learned(name, config):
+    return "embed_positions" not in name or config["positions"] == "learned"
 
 
 def open_run(directory):
