@@ -45,19 +45,19 @@ impl Class {
 /// Layer norms of both classes add this to the variance, whatever a `config.json` says.
 const NORM_EPS: f64 = 1e-5;
 
-/// The class that computes what this model computes, or why there is none.
+/// The class that computes what this model computes, or what it is that no class has.
 pub fn class(m: &Model, vocabulary: Vocabulary) -> Result<Class, String> {
     if m.norm_eps != NORM_EPS {
-        return Err(format!("with model.norm_eps = {}: its layer norms have {NORM_EPS:?}", m.norm_eps));
+        return Err(format!("model.norm_eps = {:?} (its layer norms have {NORM_EPS:?})", m.norm_eps));
     }
     if m.positions == Positions::Rotary {
-        return Err("with model.positions = \"rotary\": its classes add positions to the embeddings".into());
+        return Err("model.positions = \"rotary\" in an encoder and decoder".into());
     }
     match (m.norm, vocabulary) {
         (Norm::Post, _) => Ok(Class::Marian),
         (Norm::Pre, Vocabulary::Shared(_)) => Ok(Class::Pegasus),
         (Norm::Pre, Vocabulary::Separate { .. }) => {
-            Err("with model.norm = \"pre\" and tokenizer.shared = false: its pre-norm class has one vocabulary".into())
+            Err("model.norm = \"pre\" with tokenizer.shared = false (its pre-norm one has one vocabulary)".into())
         }
     }
 }

@@ -64,7 +64,8 @@ impl Run {
     }
 
     fn network(&self, device: Device) -> Network {
-        let mut network = Network::new(device, self.model.clone(), positions(&self.recipe, 64), false).expect("it fits");
+        let mut network =
+            Network::new(device, self.model.clone(), positions(&self.recipe, 64), false).expect("it fits");
         network.write_parameters("golden", &self.parameters).expect("they fit");
         network
     }

@@ -92,8 +92,8 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         vocabulary(&tokenizers),
         100.0 * train.padded_share()
     );
-    if let Err(why) = interchange::class(&recipe.model, tokenizers.vocabulary()) {
-        eprintln!("model: transformers will not open this run {why}");
+    if let Err(what) = interchange::class(&recipe.model, tokenizers.vocabulary()) {
+        eprintln!("model: transformers cannot open it: it has no class for {what}");
     }
     let mut trainer = block_on(Trainer::new(network, recipe.clone(), train, valid))?;
     if let Some(start) = start {
