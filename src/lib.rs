@@ -13,6 +13,7 @@ pub mod error;
 pub mod gpu;
 pub mod grad;
 pub mod graph;
+pub mod interchange;
 pub mod models;
 pub mod network;
 pub mod op;

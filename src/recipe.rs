@@ -214,6 +214,9 @@ table! {
         clip: f64 = 1.0, 0.0..=1e6;
         /// Probability spread over the whole vocabulary in the loss.
         label_smoothing: f64 = 0.1, 0.0..1.0;
+        /// Directory of a model to start from, a run's or transformers', with its tokenizer; "" = from the seed.
+        /// [model] and [tokenizer] must say what that model is.
+        init_from: String = String::new();
         /// Seed of weights, dropout and the order of the data.
         seed: u64 = 1, 0..=4_294_967_295;
         /// Steps between evaluations.
@@ -266,6 +269,25 @@ impl Recipe {
                  of which line n of one translates line n of the other, or set data.tsv or data.builtin"
             ))),
         }
+    }
+
+    /// Sets the key of this path, such as "model.heads", to a value as TOML writes it. Panics when there is no such key.
+    ///
+    /// # Errors
+    /// What was expected.
+    #[track_caller]
+    pub fn set(&mut self, path: &str, value: &str) -> std::result::Result<(), String> {
+        let key = lookup::find(path).unwrap_or_else(|| panic!("there is no key {path}"));
+        let set = toml::de::DeValue::parse(value).ok().and_then(|value| (key.set)(self, value.get_ref()));
+        set.ok_or_else(|| format!("expected {}", (key.expected)()))
+    }
+
+    /// Whether the keys fit each other, whatever the data.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check_model(&self) -> std::result::Result<(), String> {
+        check::conflict(self).map_or(Ok(()), |conflict| Err(conflict.text))
     }
 
     /// The recipe as TOML with every key, its documentation, what it may be and its default.

@@ -107,6 +107,11 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Whether two paths lead to one directory that is there.
+pub fn same(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
 /// Names of what is in a directory, sorted; none if there is no such directory.
 pub fn list(path: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(path) {

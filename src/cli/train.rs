@@ -4,11 +4,12 @@ use super::data::{self, Data};
 use super::report::{Report, Scores, clock};
 use super::run_dir::{Checkpoint, RunDir, TrainingState};
 use super::translate::decoder;
-use super::{DeviceArgs, device, files, recipes};
+use super::{DeviceArgs, device, files, init_from, recipes};
 use clap::Args;
 use pollster::block_on;
 use seqloom::decode::Decoder;
 use seqloom::error::{Error, Result};
+use seqloom::interchange;
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{Recipe, TokenizerKind};
@@ -62,8 +63,15 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         check_same(&run, &recipe)?;
     }
 
+    let begun = going_on && run.has_checkpoint()?;
+    let origin = if begun { None } else { init_from::read(&recipe, &dir)? };
+
     let data = data::load(&recipe)?;
-    let tokenizers = if going_on { run.tokenizers(&recipe)? } else { learn_tokenizers(&recipe, &data.train)? };
+    let tokenizers = match &origin {
+        _ if going_on => run.tokenizers(&recipe)?,
+        Some(origin) => origin.tokenizers.clone(),
+        None => learn_tokenizers(&recipe, &data.train)?,
+    };
     let (train, train_dropped) = encode_pairs(&tokenizers, &data.train, recipe.data.marks, recipe.data.max_length);
     let (valid, valid_dropped) = encode_pairs(&tokenizers, &data.valid, recipe.data.marks, recipe.data.max_length);
     let start = data::start(&recipe, &tokenizers)?;
@@ -86,13 +94,21 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         vocabulary(&tokenizers),
         100.0 * train.padded_share()
     );
+    if let Err(what) = interchange::class(&recipe.model, tokenizers.vocabulary()) {
+        eprintln!("model: transformers cannot open it: it has no class for {what}");
+    }
     let mut trainer = block_on(Trainer::new(network, recipe.clone(), train, valid))?;
+    if let Some(origin) = origin {
+        trainer.network.write_parameters(&origin.file, &origin.parameters)?;
+        eprintln!("model: starts from {}, with its tokenizer", origin.file);
+    }
     let mut state = TrainingState { device: opened.name, data: checksum, ..TrainingState::default() };
     if going_on {
         restore(&run, &mut trainer, &mut state)?;
     }
     let steps = trainer.steps();
     if trainer.progress.step >= steps {
+        run.refresh_best(&state, &run.recipe()?, &model)?;
         eprintln!("{} is finished: {steps} steps; --set train.steps=N goes on, --fresh starts over", dir.display());
         return Ok(ExitCode::SUCCESS);
     }
@@ -101,6 +117,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     }
     // A run that goes on may have been told to do so for longer, or to decode otherwise: the recipe says so then.
     run.start(&recipe, &tokenizers, &model, start)?;
+    run.refresh_best(&state, &recipe, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
     let decoder = decoder(&mut trainer.network, &recipe, start);
     Session { run, data, tokenizers, trainer, decoder, state, report }.train(steps)?;
@@ -184,7 +201,6 @@ fn restore(run: &RunDir, trainer: &mut Trainer, state: &mut TrainingState) -> Re
         eprintln!("warning: the run was on {}; sums are rounded differently here", checkpoint.state.device);
     }
     trainer.restore(&file, &checkpoint.parameters, &checkpoint.moments, checkpoint.state.progress.clone())?;
-    run.refresh_best(&checkpoint)?;
     *state = TrainingState { device: state.device.clone(), ..checkpoint.state };
     eprintln!("going on after step {}", state.progress.step);
     Ok(())
@@ -271,12 +287,12 @@ impl Session {
         // The rows come first: a run that is killed between the two drops them again when it goes on.
         self.report.flush()?;
         let checkpoint = Checkpoint { parameters, moments, state: self.state.clone() };
-        self.run.save(&checkpoint, self.trainer.recipe.train.keep)
+        self.run.save(&checkpoint, &self.trainer.recipe, &self.trainer.network.model)
     }
 
     /// The held-out set, with the best model.
     fn last_words(mut self) -> Result<()> {
-        let (file, parameters) = self.run.model()?;
+        let (file, parameters) = self.run.model(&self.trainer.recipe, &self.trainer.network.model)?;
         self.trainer.network.write_parameters(&file, &parameters)?;
         let pairs = &self.data.test;
         let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizers, pairs)?;

@@ -45,9 +45,9 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let run = RunDir::new(dir);
     let recipe = run.recipe()?;
     let tokenizers = run.tokenizers(&recipe)?;
-    let (file, parameters) = run.model()?;
-    let opened = device::open(device)?;
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let (file, parameters) = run.model(&recipe, &model)?;
+    let opened = device::open(device)?;
     let mut network = Network::new(opened.device, model, positions(&recipe, POSITIONS), false)?;
     network.write_parameters(&file, &parameters)?;
     let decoder = decoder(&mut network, &recipe, data::start(&recipe, &tokenizers)?);

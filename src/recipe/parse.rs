@@ -28,7 +28,6 @@ pub(super) fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Reci
         settings.retain(|setting| !SOURCES.contains(&setting.key.path) && !VALIDATION.contains(&setting.key.path));
     }
     settings.extend(overrides);
-
     let mut recipe = Recipe::default();
     for setting in &settings {
         setting.apply(&mut recipe)?;

@@ -16,6 +16,7 @@ use tokenizers::normalizers::utils::Lowercase;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use crate::error::{Error, Result};
@@ -100,6 +101,7 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::new(model);
         inner.with_normalizer(lowercase.then_some(Lowercase)).expect("no added token is normalized");
         inner.with_pre_tokenizer(Some(pre_tokenizer(kind))).with_decoder(Some(decoder(kind)));
+        inner.with_post_processor(Some(ends_with_eos()));
         let specials = SPECIALS.map(|token| AddedToken::from(token, true));
         inner.add_special_tokens(specials).expect("the specials are distinct");
         // Misnamed in the crate: true means that the text of a special token is encoded like any other text.
@@ -134,7 +136,10 @@ impl Tokenizer {
             "pad_token": pad,
             "unk_token": unk,
             "model_max_length": 1e30,
+            "model_input_names": ["input_ids", "attention_mask"],
             "clean_up_tokenization_spaces": false,
+            // The text of a special token is plain text there too.
+            "split_special_tokens": true,
         });
         format!("{config:#}\n")
     }
@@ -212,6 +217,15 @@ impl Tokenizers {
             }
         }
     }
+}
+
+/// What programs that ask a tokenizer for special tokens get: the `</s>` that [`batch`](super::batch) adds here.
+fn ends_with_eos() -> TemplateProcessing {
+    let eos = SPECIALS[EOS as usize];
+    let (single, pair) = (format!("$A {eos}"), format!("$A:0 $B:0 {eos}:0"));
+    let mut template = TemplateProcessing::builder();
+    template.try_single(single.as_str()).and_then(|t| t.try_pair(pair.as_str())).expect("templates");
+    template.special_tokens(vec![(eos, EOS)]).build().expect("every special of the templates has an id")
 }
 
 /// GPT-2's cut into words, without a space put before the first, which decoding could not take back.
