@@ -1,24 +1,23 @@
 //! Training: two programs a step, one that computes gradients and one that updates the parameters.
 
+mod evaluation;
+mod graphs;
+
+pub use evaluation::{Evaluation, evaluate_network};
+
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::grad::grad;
-use crate::graph::{Graph, Resident, Value};
 use crate::network::Network;
-use crate::op::{Cost, Op};
-use crate::ops::adam::Adam;
+use crate::op::Cost;
 use crate::ops::cross_entropy::target_entropy;
-use crate::ops::grad_norm::PARTIALS;
 use crate::ops::record::COLUMNS;
-use crate::ops::sgd::Sgd;
 use crate::plan::Plan;
-use crate::recipe::{Optimizer, Recipe, learning_rate};
+use crate::recipe::{Recipe, learning_rate};
 use crate::step;
-use crate::tensor::{Tensor, Type};
-use crate::text::batch::{Batch, BatchPlan, Batches, Bucket, by_token};
-
-/// Steps whose numbers may wait on the device before somebody reads them.
-const LOG_SLOTS: usize = 256;
+use crate::tensor::Tensor;
+use crate::text::batch::{BatchPlan, Batches};
+use evaluation::evaluate;
+use graphs::{Feeds, LOG_SLOTS, State, evaluation_graph, micro_graph, update_graph};
 
 /// How many positions a model needs for examples and decoded lines of these lengths: batches are padded to multiples of
 /// four.
@@ -60,30 +59,11 @@ pub struct Metrics {
     pub tokens: u32,
 }
 
-/// A loss over a whole set.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evaluation {
-    /// Mean cross-entropy with the training's label smoothing, in nats per target token.
-    pub loss: f64,
-    /// The same without smoothing: the logarithm of the perplexity.
-    pub nll: f64,
-    /// Target tokens.
-    pub tokens: u64,
-}
-
 struct Pending {
     step: u64,
     epoch: f64,
     lr: f64,
     tokens: u32,
-}
-
-struct State {
-    step: Resident,
-    partial: Resident,
-    loss: Resident,
-    nll: Resident,
-    log: Resident,
 }
 
 /// A network with an optimiser and data.
@@ -109,14 +89,7 @@ impl Trainer {
     /// bucket of the validation set, and the update. The parameters start from the recipe's seed. Errors: something
     /// is too large for the device, a shader does not compile.
     pub async fn new(mut network: Network, recipe: Recipe, train: Batches, valid: Batches) -> Result<Trainer> {
-        let memory = &mut network.memory;
-        let state = State {
-            step: memory.declare("step", step::step_type()),
-            partial: memory.declare("partial", Type::f32([PARTIALS * network.parameters.shards.len()])),
-            loss: memory.declare("loss", Type::f32([1])),
-            nll: memory.declare("nll", Type::f32([1])),
-            log: memory.declare("log", Type::f32([LOG_SLOTS, COLUMNS])),
-        };
+        let state = State::new(&mut network.memory, network.parameters.shards.len());
         network.device.allocate(&network.memory);
         let limits = network.device.limits();
         let mut plans = vec![];
@@ -306,147 +279,4 @@ impl Trainer {
              another --out, or with --fresh, lower train.lr, raise train.warmup or set train.clip"
         ))
     }
-}
-
-/// The loss over a set, whose buckets' programs start at `first`.
-async fn evaluate(network: &mut Network, set: &Batches, first: usize) -> Result<Evaluation> {
-    let (mut loss, mut nll, mut tokens) = (0.0, 0.0, 0);
-    for plan in set.in_order() {
-        let batch = set.build(&plan);
-        let feeds = Feeds::new(&batch, set.buckets().shapes()[plan.bucket], network.model.vocabulary, 1.0);
-        let program = first + plan.bucket;
-        network.device.run(program, &feeds.list());
-        loss += network.device.read(program, "loss").await?.as_f32()[0] as f64;
-        nll += network.device.read(program, "nll").await?.as_f32()[0] as f64;
-        tokens += batch.tokens as u64;
-    }
-    let mean = |sum: f64| sum / tokens.max(1) as f64;
-    Ok(Evaluation { loss: mean(loss), nll: mean(nll), tokens })
-}
-
-/// The loss of a network that is not being trained on a set. Errors: something is too large for the device.
-pub async fn evaluate_network(network: &mut Network, recipe: &Recipe, set: &Batches) -> Result<Evaluation> {
-    let limits = network.device.limits();
-    let mut plans = vec![];
-    for &bucket in set.buckets().shapes() {
-        plans.push(Plan::new(evaluation_graph(network, recipe, bucket), &limits)?);
-    }
-    let first = network.device.load(plans).await?;
-    evaluate(network, set, first).await
-}
-
-/// A batch as the inputs of a forward pass.
-struct Feeds(Vec<(&'static str, Tensor)>);
-
-impl Feeds {
-    fn new(batch: &Batch, bucket: Bucket, vocabulary: usize, weight: f32) -> Feeds {
-        let (rows, s, t) = (bucket.rows, bucket.source_length, bucket.target_length);
-        let ids = |length, ids: &Vec<u32>| Tensor::u32([rows, length], ids.clone());
-        let sorted = |ids: &[u32]| {
-            let words = by_token(ids, vocabulary);
-            Tensor::u32([words.len()], words)
-        };
-        Feeds(vec![
-            ("source", ids(s, &batch.source)),
-            ("source_lengths", Tensor::u32([rows], batch.source_lengths.clone())),
-            ("source_by_token", sorted(&batch.source)),
-            ("target", ids(t, &batch.target_in)),
-            ("target_lengths", Tensor::u32([rows], batch.target_lengths.clone())),
-            ("target_by_token", sorted(&batch.target_in)),
-            ("labels", Tensor::u32([rows * t], batch.target_out.clone())),
-            ("weight", Tensor::f32([1], vec![weight])),
-            ("start", Tensor::u32([1], vec![0])),
-        ])
-    }
-
-    fn list(&self) -> Vec<(&str, &Tensor)> {
-        self.0.iter().map(|(name, t)| (*name, t)).collect()
-    }
-}
-
-/// The forward pass with its loss: sums of (loss, nll) over the rows, each times the input `weight`.
-fn forward(g: &mut Graph, network: &Network, bucket: Bucket, step: Option<Value>, smoothing: f32) -> ForwardPass {
-    let model = &network.model;
-    let weights = network.parameters.bind(g);
-    let context = network.context(g, step);
-    let source = network.tokens(g, "source", bucket.rows, bucket.source_length);
-    let target = network.tokens(g, "target", bucket.rows, bucket.target_length);
-    let labels = g.input("labels", Type::u32([bucket.rows * bucket.target_length]));
-    let weight = g.input("weight", Type::f32([1]));
-    let memory = model.encode(g, &weights, source, &context);
-    let states = model.decode(g, &weights, target, memory, source.lengths, &context);
-    let logits = model.logits(g, &weights, states);
-    let training = step.is_some();
-    let (losses, nlls) = g.scoped("loss", |g| g.cross_entropy(logits, labels, weight, smoothing, training));
-    let (loss, nll) = (g.sum(losses), g.sum(nlls));
-    let parameters = network.parameters.entries.iter().map(|e| weights.get(&e.declaration.name)).collect();
-    ForwardPass { loss, nll, parameters }
-}
-
-struct ForwardPass {
-    loss: Value,
-    nll: Value,
-    parameters: Vec<Value>,
-}
-
-fn micro_graph(network: &Network, recipe: &Recipe, state: &State, bucket: Bucket) -> Graph {
-    let mut g = Graph::new();
-    let step = g.resident("step", state.step, 0, step::step_type());
-    let pass = forward(&mut g, network, bucket, Some(step), recipe.train.label_smoothing as f32);
-    let gradients = grad(&mut g, pass.loss, &pass.parameters);
-    for (gradient, to) in gradients.into_iter().zip(network.parameters.gradients(&mut g)) {
-        g.store(gradient, to);
-    }
-    for (value, resident, name) in [(pass.loss, state.loss, "loss"), (pass.nll, state.nll, "nll")] {
-        let to = g.resident(name, resident, 0, Type::f32([1]));
-        g.store(value, to);
-    }
-    g
-}
-
-fn evaluation_graph(network: &Network, recipe: &Recipe, bucket: Bucket) -> Graph {
-    let mut g = Graph::new();
-    let pass = forward(&mut g, network, bucket, None, recipe.train.label_smoothing as f32);
-    g.output("loss", pass.loss);
-    g.output("nll", pass.nll);
-    g
-}
-
-fn update_graph(network: &Network, recipe: &Recipe, state: &State) -> Graph {
-    let t = &recipe.train;
-    let mut g = Graph::new();
-    let shards = &network.parameters.shards;
-    let mut flat = |name: &str, r: Resident| g.resident(name, r, 0, network.memory.ty(r).clone());
-    let step = flat("step", state.step);
-    let partial = flat("partial", state.partial);
-    let [loss, nll, log] = [("loss", state.loss), ("nll", state.nll), ("log", state.log)].map(|(n, r)| flat(n, r));
-    let training = shards.iter().map(|s| s.training.expect("a trainer's parameters"));
-    let gradients: Vec<Value> = training.clone().map(|[gradients, ..]| flat("gradients", gradients)).collect();
-    let values: Vec<Value> = shards.iter().map(|s| flat("parameters", s.values)).collect();
-    let moments: Vec<[Value; 2]> = training.map(|[_, m, v]| [flat("moment1", m), flat("moment2", v)]).collect();
-
-    let clipped = g.clip(&gradients, partial, step, t.clip as f32);
-    g.store(clipped, step);
-    for (i, shard) in shards.iter().enumerate() {
-        let weight_decay = t.weight_decay as f32;
-        let (p, [m, v]) = (values[i], moments[i]);
-        let (op, inputs, stored): (std::sync::Arc<dyn Op>, _, _) = match t.optimizer {
-            Optimizer::Sgd => {
-                let op = Sgd { momentum: t.momentum as f32, weight_decay, decayed: shard.decayed };
-                (std::sync::Arc::new(op), vec![gradients[i], clipped, p, m], vec![p, m])
-            }
-            Optimizer::Adam | Optimizer::AdamW => {
-                let decoupled = t.optimizer == Optimizer::AdamW;
-                let op = Adam { betas: t.betas, eps: t.eps as f32, weight_decay, decayed: shard.decayed, decoupled };
-                (std::sync::Arc::new(op), vec![gradients[i], clipped, p, m, v], vec![p, m, v])
-            }
-        };
-        let outputs = g.push_shared(op, &inputs);
-        for (output, to) in outputs.into_iter().zip(stored) {
-            g.store(output, to);
-        }
-    }
-    let log_after = g.record(log, loss, nll, clipped);
-    g.store(log_after, log);
-    g
 }
