@@ -2,8 +2,10 @@
 
 mod evaluation;
 mod graphs;
+mod progress;
 
 pub use evaluation::{Evaluation, evaluate_network};
+pub use progress::{Metrics, Progress};
 
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -15,55 +17,15 @@ use crate::plan::Plan;
 use crate::recipe::{Recipe, learning_rate};
 use crate::step;
 use crate::tensor::Tensor;
-use crate::text::batch::{BatchPlan, Batches};
+use crate::text::batch::{Batch, BatchPlan, Batches};
 use evaluation::evaluate;
 use graphs::{Feeds, LOG_SLOTS, State, evaluation_graph, micro_graph, update_graph};
+use progress::Pending;
 
 /// How many positions a model needs for examples and decoded lines of these lengths: batches are padded to multiples of
 /// four.
 pub fn positions(examples: usize, decoded: usize) -> usize {
     examples.max(decoded).next_multiple_of(4)
-}
-
-/// Where training stands: all that a resumed run needs besides parameters and moments.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Progress {
-    /// Updates done.
-    pub step: u64,
-    /// Passes over the data done.
-    pub epoch: u64,
-    /// Batches of the current epoch done.
-    pub batch: usize,
-    /// Target tokens seen.
-    pub tokens: u64,
-}
-
-/// The numbers of one step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Metrics {
-    /// Which step, counted from 1.
-    pub step: u64,
-    /// Epochs done, as a fraction.
-    pub epoch: f64,
-    /// Mean cross-entropy with label smoothing over the step's target tokens, in nats.
-    pub loss: f64,
-    /// Kullback–Leibler divergence from the smoothed target to the model: the loss minus the target's entropy.
-    pub kl: f64,
-    /// The loss without smoothing.
-    pub nll: f64,
-    /// Learning rate.
-    pub lr: f64,
-    /// Global norm of the gradient before clipping.
-    pub grad_norm: f64,
-    /// Target tokens of the step.
-    pub tokens: u32,
-}
-
-struct Pending {
-    step: u64,
-    epoch: f64,
-    lr: f64,
-    tokens: u32,
 }
 
 /// A network with an optimiser and data.
@@ -82,6 +44,7 @@ pub struct Trainer {
     evaluate: usize,
     update: usize,
     pending: Vec<Pending>,
+    before_failure: Vec<Metrics>,
 }
 
 impl Trainer {
@@ -108,15 +71,45 @@ impl Trainer {
         network.device.write_resident(state.step, step::GO, &Tensor::u32([1], vec![1]));
         let order = train.epoch(recipe.train.seed, 0);
         let progress = Progress::default();
-        Ok(Trainer { network, recipe, progress, train, valid, order, state, micro, evaluate, update, pending: vec![] })
+        let (pending, before_failure) = (vec![], vec![]);
+        Ok(Trainer {
+            network,
+            recipe,
+            progress,
+            train,
+            valid,
+            order,
+            state,
+            micro,
+            evaluate,
+            update,
+            pending,
+            before_failure,
+        })
     }
 
     /// How many steps the recipe asks for.
     pub fn steps(&self) -> u64 {
         match self.recipe.train.epochs {
             0 => self.recipe.train.steps,
-            epochs => epochs * self.order.len() as u64,
+            epochs => epochs * self.order.len().div_ceil(self.recipe.train.accumulate) as u64,
         }
+    }
+
+    /// Whether there is nothing more to do: every step is done, or the last `train.patience` evaluations were in vain.
+    pub fn is_finished(&self) -> bool {
+        self.progress.step >= self.steps() || self.is_out_of_patience()
+    }
+
+    /// Whether the last `train.patience` evaluations were in vain.
+    pub fn is_out_of_patience(&self) -> bool {
+        self.progress.out_of_patience(&self.recipe.train)
+    }
+
+    /// The learning rate of a step, counted from 1, as far as evaluations have told.
+    pub fn learning_rate(&self, step: u64) -> f64 {
+        let width = self.network.model.d_model;
+        learning_rate(&self.recipe.train, width, step, self.steps(), self.progress.reductions)
     }
 
     /// The plans of one step on a bucket: forward and backward, then the update. Only a GPU keeps them.
@@ -129,13 +122,14 @@ impl Trainer {
         &self.train
     }
 
-    /// Does one update on the next batch of the epoch. A GPU may still be busy with it on return; [`Trainer::drain`]
-    /// waits. Returns the numbers of earlier steps when there was no more room for them. Errors: the device failed, or
-    /// an earlier step's gradient was not finite.
+    /// Does one update on the epoch's next `train.accumulate` batches, or those that are left of it. A GPU may still be
+    /// busy with it on return; [`Trainer::drain`] waits. Returns the numbers of earlier steps when there was no more
+    /// room for them. Errors: the device failed, or an earlier step's gradient was not finite.
     pub async fn step(&mut self) -> Result<Vec<Metrics>> {
-        let plan = self.order[self.progress.batch].clone();
-        let done = self.step_on(&plan).await?;
-        self.progress.batch += 1;
+        let rest = &self.order[self.progress.batch..];
+        let plans = rest[..rest.len().min(self.recipe.train.accumulate)].to_vec();
+        let done = self.step_on(&plans).await?;
+        self.progress.batch += plans.len();
         if self.progress.batch == self.order.len() {
             self.progress.epoch += 1;
             self.progress.batch = 0;
@@ -144,23 +138,29 @@ impl Trainer {
         Ok(done)
     }
 
-    /// Like [`Trainer::step`], on a batch of the caller's choice; the place in the epoch stays.
-    pub async fn step_on(&mut self, plan: &BatchPlan) -> Result<Vec<Metrics>> {
+    /// Like [`Trainer::step`], on micro-batches of the caller's choice; the place in the epoch stays. Panics when there
+    /// are none, or more than `train.accumulate`.
+    pub async fn step_on(&mut self, plans: &[BatchPlan]) -> Result<Vec<Metrics>> {
+        let most = self.recipe.train.accumulate;
+        assert!((1..=most).contains(&plans.len()), "{} micro-batches, train.accumulate is {most}", plans.len());
         let done = if self.pending.len() == LOG_SLOTS { self.drain().await? } else { vec![] };
-        let batch = self.train.build(plan);
+        let batches: Vec<Batch> = plans.iter().map(|plan| self.train.build(plan)).collect();
+        let tokens: u32 = batches.iter().map(|batch| batch.tokens).sum();
         let number = self.progress.step + 1;
-        let lr = learning_rate(&self.recipe.train, self.network.model.d_model, number);
-        let words = self.step_words(number, lr);
-        self.network.device.write_resident(self.state.step, 0, &Tensor::u32([words.len()], words));
-        let program = self.micro + plan.bucket;
-        let bucket = self.train.buckets().shapes()[plan.bucket];
-        let feeds = Feeds::new(&batch, bucket, self.network.model.vocabulary, 1.0 / batch.tokens.max(1) as f32);
-        self.network.device.run(program, &feeds.list());
+        let lr = self.learning_rate(number);
+        for (micro, (plan, batch)) in plans.iter().zip(&batches).enumerate() {
+            let words = self.step_words(number, micro, lr);
+            self.network.device.write_resident(self.state.step, 0, &Tensor::u32([words.len()], words));
+            let bucket = self.train.buckets().shapes()[plan.bucket];
+            let feeds = Feeds::new(batch, bucket, self.network.model.vocabulary, 1.0 / tokens.max(1) as f32);
+            self.network.device.run(self.micro + plan.bucket, &feeds.list());
+        }
         self.network.device.run(self.update, &[]);
         self.progress.step = number;
-        self.progress.tokens += batch.tokens as u64;
-        let epoch = self.progress.epoch as f64 + (self.progress.batch + 1) as f64 / self.order.len() as f64;
-        self.pending.push(Pending { step: number, epoch, lr, tokens: batch.tokens });
+        self.progress.tokens += tokens as u64;
+        let batches_done = self.progress.batch + plans.len();
+        let epoch = self.progress.epoch as f64 + batches_done as f64 / self.order.len() as f64;
+        self.pending.push(Pending { step: number, epoch, lr, tokens });
         Ok(done)
     }
 
@@ -185,7 +185,8 @@ impl Trainer {
     }
 
     /// Waits for the steps so far and returns their numbers. Errors: the device failed, or a gradient was not finite;
-    /// that step and those after it have changed nothing.
+    /// that step and those after it have changed nothing, and [`Trainer::before_failure`] has the numbers of those
+    /// before it.
     pub async fn drain(&mut self) -> Result<Vec<Metrics>> {
         if self.pending.is_empty() {
             return Ok(vec![]);
@@ -198,6 +199,7 @@ impl Trainer {
             let slot = p.step as usize % LOG_SLOTS * COLUMNS;
             let [loss, nll, norm, go] = [0, 1, 2, 3].map(|c| log.as_f32()[slot + c] as f64);
             if go != 1.0 {
+                self.before_failure = metrics;
                 return Err(self.not_finite(p.step).await);
             }
             let kl = loss - entropy;
@@ -207,9 +209,20 @@ impl Trainer {
         Ok(metrics)
     }
 
+    /// The numbers of the steps that [`Trainer::drain`] or [`Trainer::step`] could not return because of an error.
+    pub fn before_failure(&mut self) -> Vec<Metrics> {
+        std::mem::take(&mut self.before_failure)
+    }
+
     /// The loss on the validation set. Errors: the device failed.
     pub async fn evaluate(&mut self) -> Result<Evaluation> {
         evaluate(&mut self.network, &self.valid, self.evaluate).await
+    }
+
+    /// Takes note of an evaluation after the last step, for `train.patience` and the schedule `plateau`; whether its
+    /// loss is the lowest so far.
+    pub fn judge(&mut self, evaluation: &Evaluation) -> bool {
+        self.progress.judge(&self.recipe.train, evaluation.loss)
     }
 
     /// Both moments by parameter name, `moment1.NAME` and `moment2.NAME`. Errors: the device failed.
@@ -253,16 +266,17 @@ impl Trainer {
         self.network.parameters.read(&self.network.device, pick).await
     }
 
-    fn step_words(&self, number: u64, lr: f64) -> Vec<u32> {
+    fn step_words(&self, number: u64, micro: usize, lr: f64) -> Vec<u32> {
         let t = &self.recipe.train;
         let correction = |beta: f64| ((1.0 / (1.0 - beta.powf(number as f64))) as f32).to_bits();
         let mut words = vec![0; step::NORM];
         words[step::SEED] = t.seed as u32 ^ (t.seed >> 32) as u32;
-        words[step::MICRO] = number as u32;
+        words[step::MICRO] = (number * t.accumulate as u64 + micro as u64) as u32;
         words[step::LEARNING_RATE] = (lr as f32).to_bits();
         words[step::CORRECTION1] = correction(t.betas[0]);
         words[step::CORRECTION2] = correction(t.betas[1]);
         words[step::SLOT] = (number % LOG_SLOTS as u64) as u32;
+        words[step::ADD] = u32::from(micro > 0);
         words
     }
 

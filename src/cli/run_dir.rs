@@ -16,8 +16,6 @@ use std::path::{Path, PathBuf};
 pub struct TrainingState {
     /// Where training stands.
     pub progress: Progress,
-    /// Lowest validation loss so far, and at which step.
-    pub best: Option<(f64, u64)>,
     /// Seconds of training so far, over all sittings.
     pub seconds: f64,
     /// Device that the steps ran on: another one adds in another order.
@@ -125,7 +123,7 @@ impl RunDir {
             ("training_state.json", &pretty(&c.state)),
         ];
         files::write_dir(&self.checkpoint(step), &files)?;
-        let best = c.state.best.map_or(step, |(_, best)| best);
+        let best = c.state.progress.best.map_or(step, |(_, best)| best);
         if best == step {
             files::write(&self.path("model.safetensors"), &model)?;
         }
@@ -155,7 +153,7 @@ impl RunDir {
 
     /// Makes the best model the run's again: a run may have been killed between its checkpoint and the copy.
     pub fn refresh_best(&self, latest: &Checkpoint) -> Result<()> {
-        let Some((_, step)) = latest.state.best else { return Ok(()) };
+        let Some((_, step)) = latest.state.progress.best else { return Ok(()) };
         files::write(&self.path("model.safetensors"), &files::read(&self.checkpoint(step).join("model.safetensors"))?)
     }
 

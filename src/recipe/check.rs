@@ -1,6 +1,6 @@
 //! What one key alone cannot tell: keys that must fit each other.
 
-use super::{Builtin, Positions, Recipe};
+use super::{Builtin, Positions, Recipe, Schedule};
 
 /// The keys that say where the training data is.
 pub(super) const SOURCES: [&str; 4] = ["data.source", "data.target", "data.tsv", "data.builtin"];
@@ -17,7 +17,7 @@ pub(super) struct Conflict {
 
 /// The first rule that `recipe` breaks.
 pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
-    [name, even_width, heads, one_source, pairs_of_files, validation].iter().find_map(|rule| rule(recipe))
+    [name, even_width, heads, one_source, pairs_of_files, validation, least_rate].iter().find_map(|rule| rule(recipe))
 }
 
 /// Whether `name` can name a directory on every system.
@@ -115,6 +115,24 @@ fn validation(recipe: &Recipe) -> Option<Conflict> {
     }
 }
 
+fn least_rate(recipe: &Recipe) -> Option<Conflict> {
+    let t = &recipe.train;
+    if t.min_lr == 0.0 {
+        return None;
+    }
+    let text = match t.schedule {
+        Schedule::InverseSqrt | Schedule::Noam | Schedule::Constant => {
+            format!(
+                "the schedule \"{}\" has no use for it; choose \"cosine\", \"linear\", \"wsd\" or \"plateau\"",
+                t.schedule
+            )
+        }
+        _ if t.min_lr > t.lr => format!("{:?} is more than train.lr = {:?}", t.min_lr, t.lr),
+        _ => return None,
+    };
+    Some(Conflict { keys: vec!["train.min_lr", "train.schedule", "train.lr"], text: format!("train.min_lr: {text}") })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +192,25 @@ mod tests {
             "builtin = \"phrasebook\"\n[model]\nheads = 5\nd_model = 255",
             "my.toml:5: model.d_model: 255 is odd; sines and cosines need an even width",
         );
+    }
+
+    #[test]
+    fn the_least_rate_is_read_and_below_the_peak() {
+        let data = "builtin = \"phrasebook\"\n[train]\n";
+        let others = "choose \"cosine\", \"linear\", \"wsd\" or \"plateau\"";
+        for schedule in ["inverse_sqrt", "noam", "constant"] {
+            refuses(
+                &format!("{data}schedule = \"{schedule}\"\nmin_lr = 1e-5"),
+                &format!("my.toml:5: train.min_lr: the schedule \"{schedule}\" has no use for it; {others}"),
+            );
+        }
+        refuses(
+            &format!("{data}schedule = \"linear\"\nmin_lr = 1e-3\nlr = 5e-4"),
+            "my.toml:5: train.min_lr: 0.001 is more than train.lr = 0.0005",
+        );
+        for settings in ["schedule = \"plateau\"\nmin_lr = 5e-4", "schedule = \"noam\"\nmin_lr = 0"] {
+            assert!(Recipe::parse("my.toml", &format!("[data]\n{data}{settings}"), &[]).is_ok());
+        }
     }
 
     #[test]

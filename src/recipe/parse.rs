@@ -231,7 +231,12 @@ mod tests {
         let cases = [
             ("model.kind = \"gpt\"", "expected \"transformer\", the only one in this version, found \"gpt\""),
             ("train.optimizer = \"lion\"", "expected \"adamw\", \"adam\" or \"sgd\", found \"lion\""),
-            ("train.schedule = \"cosine\"", "expected \"inverse_sqrt\", \"noam\" or \"constant\", found \"cosine\""),
+            (
+                "train.schedule = \"step\"",
+                "expected \"inverse_sqrt\", \"noam\", \"constant\", \"cosine\", \"linear\", \"wsd\" or \"plateau\", \
+                 found \"step\"",
+            ),
+            ("train.plateau_factor = 1", "expected a number above 0 and below 1, found 1"),
             ("tokenizer.kind = \"word\"", "expected \"bpe\" or \"char\", found \"word\""),
             ("model.d_model = 131072", "expected a whole number from 2 to 65536, found 131072"),
             (

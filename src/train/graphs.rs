@@ -1,6 +1,6 @@
 //! The graphs of a training run and what is fed to them.
 
-use crate::grad::grad;
+use crate::grad::grad_each;
 use crate::graph::{Graph, Memory, Resident, Value};
 use crate::network::Network;
 use crate::op::Op;
@@ -92,18 +92,22 @@ struct ForwardPass {
     parameters: Vec<Value>,
 }
 
+/// Forward and backward pass of a micro-batch. Where a step has several, each adds its gradients and its loss to those
+/// before it.
 pub(super) fn micro_graph(network: &Network, recipe: &Recipe, state: &State, bucket: Bucket) -> Graph {
     let mut g = Graph::new();
     let step = g.resident("step", state.step, 0, step::step_type());
     let pass = forward(&mut g, network, bucket, Some(step), recipe.train.label_smoothing as f32);
-    let gradients = grad(&mut g, pass.loss, &pass.parameters);
-    for (gradient, to) in gradients.into_iter().zip(network.parameters.gradients(&mut g)) {
-        g.store(gradient, to);
-    }
+    let ranges = network.parameters.gradients(&mut g);
+    let keep = |g: &mut Graph, value, to| match recipe.train.accumulate {
+        1 => g.store(value, to),
+        _ => g.scoped("accumulate", |g| g.accumulate(to, value, step)),
+    };
     for (value, resident, name) in [(pass.loss, state.loss, "loss"), (pass.nll, state.nll, "nll")] {
         let to = g.resident(name, resident, 0, Type::f32([1]));
-        g.store(value, to);
+        keep(&mut g, value, to);
     }
+    grad_each(&mut g, pass.loss, &pass.parameters, |g, i, gradient| keep(g, gradient, ranges[i]));
     g
 }
 
