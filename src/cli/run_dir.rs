@@ -105,10 +105,23 @@ impl RunDir {
 
     /// The best model so far.
     pub fn model(&self) -> Result<(String, Vec<(String, Tensor)>)> {
-        let path = self.path("model.safetensors");
-        let file = path.display().to_string();
-        let tensors = checkpoint::load(&file, &files::read(&path)?)?;
-        Ok((file, tensors))
+        tensors(&self.0)
+    }
+
+    /// The model of the checkpoint after a step.
+    pub fn model_after(&self, step: u64) -> Result<(String, Vec<(String, Tensor)>)> {
+        tensors(&self.checkpoint(step))
+    }
+
+    /// Makes `to` appear with another model of this run: what `translate` and `evaluate` open, nothing to go on from.
+    pub fn copy_with(&self, to: &Path, model: &[(String, Tensor)]) -> Result<()> {
+        let mut all = vec![("model.safetensors", checkpoint::save(model)?)];
+        let names = files::list(&self.0)?;
+        for name in SET_UP.into_iter().chain(["recipe.toml"]).filter(|name| names.iter().any(|n| n == name)) {
+            all.push((name, files::read(&self.path(name))?));
+        }
+        let all: Vec<(&str, &[u8])> = all.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
+        files::write_dir(to, &all)
     }
 
     /// Writes a checkpoint whole, makes its model the run's when it is the best, and drops old ones but the best and
@@ -170,12 +183,21 @@ impl RunDir {
         self.path("checkpoints").join(format!("step-{step:06}"))
     }
 
-    fn steps(&self) -> Result<Vec<u64>> {
+    /// The steps after which there are checkpoints, ascending.
+    pub fn steps(&self) -> Result<Vec<u64>> {
         let names = files::list(&self.path("checkpoints"))?;
         let mut steps: Vec<u64> = names.iter().filter_map(|n| n.strip_prefix("step-")?.parse().ok()).collect();
         steps.sort_unstable();
         Ok(steps)
     }
+}
+
+/// The model in a directory, and its file's name for messages.
+fn tensors(dir: &Path) -> Result<(String, Vec<(String, Tensor)>)> {
+    let path = dir.join("model.safetensors");
+    let file = path.display().to_string();
+    let tensors = checkpoint::load(&file, &files::read(&path)?)?;
+    Ok((file, tensors))
 }
 
 /// Whether a run puts something of this name into its directory.
