@@ -1,55 +1,87 @@
 //! Reverse-mode differentiation: gradients are more operations of the same graph.
 
-use crate::graph::{Graph, Source, Value};
+use crate::graph::{Graph, Node, Source, Value};
 
 /// Appends the gradient of `loss` (one element) with respect to each of `wrt`. A parameter that the loss does not
 /// depend on gets zeros.
 #[track_caller]
 pub fn grad(g: &mut Graph, loss: Value, wrt: &[Value]) -> Vec<Value> {
-    assert_eq!(g.ty(loss).elements(), 1, "the loss has the type {}", g.ty(loss));
-    let seed = g.fill(1.0, &g.ty(loss).dims.clone());
+    let seed = seed(g, loss);
     vjp(g, &[(loss, seed)], wrt)
+}
+
+/// Like [`grad`], and hands every gradient over, with its index in `wrt`, as soon as it is complete: the nodes that
+/// `done` adds come before those of the gradients after it, which can then reuse its buffer.
+#[track_caller]
+pub fn grad_each(g: &mut Graph, loss: Value, wrt: &[Value], done: impl FnMut(&mut Graph, usize, Value)) {
+    let seed = seed(g, loss);
+    sweep(g, &[(loss, seed)], wrt, done);
+}
+
+#[track_caller]
+fn seed(g: &mut Graph, loss: Value) -> Value {
+    assert_eq!(g.ty(loss).elements(), 1, "the loss has the type {}", g.ty(loss));
+    g.fill(1.0, &g.ty(loss).dims.clone())
 }
 
 /// Appends the vector–Jacobian product: cotangents of `wrt` from those of some results. Rules that are only
 /// mathematics stand in the rooms; who needs a gradient, and that several uses of a value add up, is settled here.
 #[track_caller]
 pub fn vjp(g: &mut Graph, results: &[(Value, Value)], wrt: &[Value]) -> Vec<Value> {
+    let mut all = vec![None; wrt.len()];
+    sweep(g, results, wrt, |_, i, dx| all[i] = Some(dx));
+    all.into_iter().map(|dx| dx.expect("every cotangent is handed over")).collect()
+}
+
+#[track_caller]
+fn sweep(g: &mut Graph, results: &[(Value, Value)], wrt: &[Value], mut done: impl FnMut(&mut Graph, usize, Value)) {
     let nodes = g.nodes().len();
     let mut cotangent: Vec<Option<Value>> = vec![None; g.values()];
     let active = active_values(g, wrt);
+    // What is read for the first time by a node is complete after the node's turn.
+    let mut complete = vec![vec![]; nodes];
+    let mut unread = vec![];
+    for (i, &x) in wrt.iter().enumerate() {
+        let reads = |node: &Node| node.inputs.iter().any(|&v| g.base(v) == g.base(x));
+        match g.nodes().iter().position(reads) {
+            Some(first) => complete[first].push(i),
+            None => unread.push(i),
+        }
+    }
     for &(y, dy) in results {
         assert_eq!(g.ty(y), g.ty(dy), "cotangent of {}", g.name(y));
         add_cotangent(g, &mut cotangent, y, dy);
     }
-    for i in (0..nodes).rev() {
-        let node = g.nodes()[i].clone();
-        if !node.outputs.iter().any(|y| active[y.0]) {
-            continue;
-        }
-        let dy: Vec<Option<Value>> = node.outputs.iter().map(|y| cotangent[y.0]).collect();
-        if dy.iter().all(Option::is_none) {
-            continue;
-        }
-        g.set_scope(&node.scope);
-        let dx = node.op.vjp(g, &node.inputs, &node.outputs, &dy);
-        assert_eq!(dx.len(), node.inputs.len(), "cotangents of {:?}", node.op);
-        for (&x, dx) in node.inputs.iter().zip(dx) {
-            if let (true, Some(dx)) = (active[x.0], dx) {
-                assert_eq!(g.ty(dx), g.ty(x), "cotangent of an input of {:?}", node.op);
-                add_cotangent(g, &mut cotangent, x, dx);
-            }
-        }
-    }
-    g.set_scope("");
-    let gradient = |&x: &Value| {
-        let dims = g.ty(x).dims.clone();
-        match cotangent[g.base(x).0] {
+    let mut hand_over = |g: &mut Graph, cotangent: &[Option<Value>], i: usize| {
+        let dims = g.ty(wrt[i]).dims.clone();
+        let dx = match cotangent[g.base(wrt[i]).0] {
             Some(dx) => g.reshape(dx, &dims),
             None => g.fill(0.0, &dims),
-        }
+        };
+        done(g, i, dx);
     };
-    wrt.iter().map(gradient).collect()
+    for i in (0..nodes).rev() {
+        let node = g.nodes()[i].clone();
+        let dy: Vec<Option<Value>> = node.outputs.iter().map(|y| cotangent[y.0]).collect();
+        if node.outputs.iter().any(|y| active[y.0]) && dy.iter().any(Option::is_some) {
+            g.set_scope(&node.scope);
+            let dx = node.op.vjp(g, &node.inputs, &node.outputs, &dy);
+            assert_eq!(dx.len(), node.inputs.len(), "cotangents of {:?}", node.op);
+            for (&x, dx) in node.inputs.iter().zip(dx) {
+                if let (true, Some(dx)) = (active[x.0], dx) {
+                    assert_eq!(g.ty(dx), g.ty(x), "cotangent of an input of {:?}", node.op);
+                    add_cotangent(g, &mut cotangent, x, dx);
+                }
+            }
+            g.set_scope("");
+        }
+        for &i in &complete[i] {
+            hand_over(g, &cotangent, i);
+        }
+    }
+    for i in unread {
+        hand_over(g, &cotangent, i);
+    }
 }
 
 /// Cotangents are kept by the base of a view: a view's share is reshaped on its way.

@@ -16,6 +16,7 @@ macro_rules! rooms {
 }
 
 rooms! {
+    accumulate,
     adam,
     add,
     add_norm,

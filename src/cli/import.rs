@@ -46,7 +46,7 @@ pub fn run(args: &Import) -> Result<ExitCode> {
     }
     let model = read(&args.from)?;
     let transformer = Transformer::new(&model.recipe.model, model.tokenizers.vocabulary());
-    RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters)?;
+    RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters, None)?;
     let count: usize = model.parameters.iter().map(|(_, t)| t.ty().elements()).sum();
     eprintln!(
         "{out}: {:.2} M parameters, {} tokens; try: seqloom translate --model {out}",
