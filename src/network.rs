@@ -65,7 +65,7 @@ impl Network {
     pub fn context(&self, g: &mut Graph, step: Option<Value>) -> Context {
         let ty = Type::f32([self.rows, self.model.d_model]);
         let positions = g.resident("positions", self.positions, 0, ty);
-        Context { step, positions, start: g.input("start", Type::u32([1])) }
+        Context { step, positions, start: g.input("start", Type::u32([1])), record: false }
     }
 
     /// Adds the inputs `NAME`, `NAME_lengths` and `NAME_by_token` for a batch of (rows, length) tokens.

@@ -41,6 +41,8 @@ pub struct Context {
     pub positions: Value,
     /// Position of the first token (1).
     pub start: Value,
+    /// The weights of every attention become outputs of the graph, called `NAME.weights` after its parameters.
+    pub record: bool,
 }
 
 /// A sequence of tokens with what its embedding needs.
@@ -265,6 +267,9 @@ impl Transformer {
         let scores = g.attention_scores(q, k, self.heads);
         let scale = 1.0 / ((self.d_model / self.heads) as f32).sqrt();
         let p = g.softmax(scores, lengths, scale, causal);
+        if c.record {
+            g.output(&format!("{name}.weights"), p);
+        }
         let p = self.drop(g, p, c, "weights");
         let context = g.attention_context(p, v, self.heads);
         self.linear(g, w, &format!("{name}.out_proj"), context)
