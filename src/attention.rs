@@ -9,10 +9,12 @@ use crate::network::Network;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
 use crate::text::tokenizer::{BOS, EOS, PAD};
+use serde::Serialize;
 use std::collections::HashMap;
 
 /// Who looks at whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The encoder's self-attention: source to source.
     Encoder,

@@ -1,0 +1,256 @@
+//! `translate --attention`: what the model looked at, as data, as pictures and as text.
+
+mod html;
+mod labels;
+mod ramp;
+mod svg;
+mod text;
+
+use super::files;
+use super::translate::Loaded;
+use clap::Args;
+use pollster::block_on;
+use seqloom::attention::{Attention, Kind, Map, Recorder};
+use seqloom::error::{Error, Result};
+use serde::{Serialize, Serializer};
+use std::path::{Path, PathBuf};
+
+/// Tokens of a line that can still be looked at.
+const MOST_TOKENS: usize = 256;
+
+/// What of the attention to show, and where.
+#[derive(Args)]
+pub struct AttentionArgs {
+    /// Write the attention weights to FILE: a picture (.svg), a page to explore (.html), numbers (.json); - prints a
+    /// heat map on standard error
+    #[arg(long = "attention", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Only this attention: encoder, decoder or cross (encoder–decoder) [default: all; for -, cross]
+    #[arg(long, requires = "file", value_parser = kind)]
+    kind: Option<Kind>,
+    /// Only this layer, from 1 [default: all; for -, the last]
+    #[arg(long, value_name = "N", requires = "file")]
+    layer: Option<usize>,
+    /// Only this head, from 1, or their mean [default: all; for -, mean]
+    #[arg(long, value_name = "N|mean", requires = "file", value_parser = head)]
+    head: Option<Head>,
+}
+
+fn kind(word: &str) -> std::result::Result<Kind, String> {
+    let found = Kind::ALL.into_iter().find(|k| k.name() == word);
+    found.ok_or_else(|| "expected encoder, decoder or cross".into())
+}
+
+fn head(word: &str) -> std::result::Result<Head, String> {
+    match (word, word.parse()) {
+        ("mean", _) => Ok(Head::Mean),
+        (_, Ok(head)) => Ok(Head::One(head)),
+        _ => Err("expected a number or mean".into()),
+    }
+}
+
+/// One head, from 1, or the mean of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Head {
+    One(usize),
+    Mean,
+}
+
+impl Serialize for Head {
+    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Head::One(head) => head.serialize(to),
+            Head::Mean => "mean".serialize(to),
+        }
+    }
+}
+
+/// The weights of a head: a row for each query, a column for each key.
+#[derive(Debug, Serialize)]
+struct Shown {
+    kind: Kind,
+    layer: usize,
+    head: Head,
+    weights: Vec<Vec<f32>>,
+}
+
+/// A line of the input with its tokens as people read them.
+#[derive(Debug, Serialize)]
+struct Line {
+    /// Its number, from 1.
+    line: usize,
+    /// What the encoder read.
+    source: Vec<String>,
+    /// What the decoder read.
+    target: Vec<String>,
+    /// What the decoder wrote behind each token of `target`.
+    written: Vec<String>,
+    maps: Vec<Shown>,
+}
+
+impl Line {
+    /// The tokens of the rows and of the columns. Encoder–decoder attention chooses what to write next, so its rows
+    /// are named after that.
+    fn sides(&self, kind: Kind) -> (&[String], &[String]) {
+        match kind {
+            Kind::Encoder => (&self.source, &self.source),
+            Kind::Decoder => (&self.target, &self.target),
+            Kind::Cross => (&self.written, &self.source),
+        }
+    }
+}
+
+/// What the rows and the columns of a kind are.
+fn heading(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Encoder => "Encoder self-attention: source looks at source",
+        Kind::Decoder => "Decoder self-attention: target looks at target",
+        Kind::Cross => "Encoder–decoder attention: what is written looks at source",
+    }
+}
+
+fn title(map: &Shown) -> String {
+    match map.head {
+        Head::One(head) => format!("layer {}, head {head}", map.layer),
+        Head::Mean => format!("layer {}, mean of the heads", map.layer),
+    }
+}
+
+/// What a file's name asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Svg,
+    Html,
+    Json,
+    Text,
+}
+
+impl Form {
+    fn of(file: &Path) -> Result<Form> {
+        if file.as_os_str() == "-" {
+            return Ok(Form::Text);
+        }
+        match file.extension().map(|e| e.to_string_lossy().to_lowercase()).as_deref() {
+            Some("svg") => Ok(Form::Svg),
+            Some("html") => Ok(Form::Html),
+            Some("json") => Ok(Form::Json),
+            _ => Err(Error::Input(format!(
+                "--attention {}: expected a name that ends in .svg, .html or .json, or - for a heat map in the terminal",
+                file.display()
+            ))),
+        }
+    }
+
+    /// The most lines that one file shows.
+    fn most_lines(self) -> usize {
+        match self {
+            Form::Svg => 20,
+            Form::Html => 200,
+            Form::Json | Form::Text => usize::MAX,
+        }
+    }
+}
+
+impl AttentionArgs {
+    /// What can be known to be wrong before a model is read: the file.
+    pub fn check(&self) -> Result<()> {
+        match &self.file {
+            Some(file) if Form::of(file)? != Form::Text => files::check_writable(file),
+            _ => Ok(()),
+        }
+    }
+
+    /// What can be known to be wrong before anything is translated: lines by their index, with their tokens.
+    pub fn check_lines(&self, loaded: &Loaded, lines: &[(usize, &[u32])]) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let form = Form::of(file)?;
+        let refuse = |why: String| Err(Error::Input(format!("--attention {}: {why}", file.display())));
+        let (most, m) = (form.most_lines(), &loaded.network.model);
+        if lines.is_empty() {
+            return refuse("there is no text on standard input".into());
+        }
+        if lines.len() > most {
+            return refuse(format!("{} lines, but it shows at most {most}; take fewer or a .json file", lines.len()));
+        }
+        if let Some((i, ids)) = lines.iter().find(|(_, ids)| form != Form::Json && ids.len() >= MOST_TOKENS) {
+            let (line, tokens) = (i + 1, ids.len() + 1);
+            return refuse(format!("line {line} has {tokens} tokens, more than {MOST_TOKENS}; take a .json file"));
+        }
+        let layers = match self.kind {
+            Some(Kind::Encoder) => m.encoder_layers,
+            Some(_) => m.decoder_layers,
+            None => m.encoder_layers.max(m.decoder_layers),
+        };
+        match (self.layer, self.head) {
+            (Some(n), _) if n == 0 || n > layers => refuse(format!("--layer {n}: there are layers 1 to {layers}")),
+            (_, Some(Head::One(n))) if n == 0 || n > m.heads => {
+                refuse(format!("--head {n}: there are heads 1 to {}", m.heads))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Computes the weights of lines, each with its index, its tokens and those of its translation, and writes them.
+    pub fn write(&self, loaded: &mut Loaded, lines: &[(usize, &[u32], &[u32])]) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let form = Form::of(file)?;
+        let mut recorder = Recorder::default();
+        let mut shown = vec![];
+        for &(i, source, mut translation) in lines {
+            if form != Form::Json && translation.len() >= MOST_TOKENS {
+                eprintln!("warning: of the translation of line {} the first {MOST_TOKENS} tokens are shown", i + 1);
+                translation = &translation[..MOST_TOKENS - 1];
+            }
+            let attention = block_on(recorder.record(&mut loaded.network, source, translation))?;
+            shown.push(self.select(form, i + 1, attention, loaded));
+        }
+        match form {
+            Form::Svg => files::write(file, svg::picture(&shown).as_bytes()),
+            Form::Html => files::write(file, html::page(&shown).as_bytes()),
+            Form::Json => files::write(file, &json(&shown)),
+            Form::Text => {
+                shown.iter().for_each(|line| eprint!("{}", text::heat_maps(line)));
+                Ok(())
+            }
+        }
+    }
+
+    /// The maps that were asked for, with tokens in words.
+    fn select(&self, form: Form, line: usize, attention: Attention, loaded: &Loaded) -> Line {
+        let words = |ids: &[u32]| ids.iter().map(|&id| loaded.tokenizer.token(id)).collect::<Vec<_>>();
+        let Attention { source, target, next, maps } = attention;
+        // What was written is the translation, even where another token is as likely to the last bit.
+        let written = [&target[1..], &next[target.len() - 1..]].concat();
+        let text = form == Form::Text;
+        let kind = self.kind.or(text.then_some(Kind::Cross));
+        let head = self.head.or(text.then_some(Head::Mean));
+        let last = maps.iter().filter(|m| kind.is_none_or(|kind| kind == m.kind)).map(|m| m.layer).max();
+        let layer = self.layer.or(if text { last } else { None });
+        let wanted = |m: &Map| kind.is_none_or(|k| k == m.kind) && layer.is_none_or(|l| l == m.layer);
+        let maps: Vec<Map> = maps.into_iter().filter(wanted).collect();
+        let shown = |m: &Map, head, weights| Shown { kind: m.kind, layer: m.layer, head, weights };
+        let maps = match head {
+            Some(Head::Mean) => {
+                let heads = maps.chunk_by(|a, b| (a.kind, a.layer) == (b.kind, b.layer));
+                heads.map(|heads| shown(&heads[0], Head::Mean, mean(heads))).collect()
+            }
+            _ => {
+                let one = |m: &&Map| head.is_none_or(|h| h == Head::One(m.head));
+                maps.iter().filter(one).map(|m| shown(m, Head::One(m.head), m.weights.clone())).collect()
+            }
+        };
+        Line { line, source: words(&source), target: words(&target), written: words(&written), maps }
+    }
+}
+
+fn mean(maps: &[Map]) -> Vec<Vec<f32>> {
+    let [rows, columns] = [maps[0].weights.len(), maps[0].weights[0].len()];
+    let cell = |r: usize, c: usize| maps.iter().map(|m| m.weights[r][c] as f64).sum::<f64>() / maps.len() as f64;
+    (0..rows).map(|r| (0..columns).map(|c| cell(r, c) as f32).collect()).collect()
+}
+
+fn json(lines: &[Line]) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(&lines).expect("plain data");
+    bytes.push(b'\n');
+    bytes
+}

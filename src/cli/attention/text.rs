@@ -1,0 +1,47 @@
+//! Heat maps of block characters, for a terminal.
+
+use super::labels::{columns, visible};
+use super::ramp::{LEVELS, level};
+use super::{Line, Shown, heading, title};
+use std::fmt::Write;
+
+/// Nothing, a tenth, a quarter, half, all.
+const BLOCKS: [char; 5] = [' ', '░', '▒', '▓', '█'];
+/// Keys for which a cell is two columns wide.
+const WIDE: usize = 30;
+
+/// The maps of a line, each row with its largest weight.
+pub fn heat_maps(line: &Line) -> String {
+    line.maps.iter().map(|map| heat_map(line, map)).collect()
+}
+
+fn heat_map(line: &Line, map: &Shown) -> String {
+    let (rows, keys) = line.sides(map.kind);
+    let [rows, keys] = [rows, keys].map(|tokens| tokens.iter().map(|t| visible(t)).collect::<Vec<_>>());
+    let left = rows.iter().map(|r| columns(r)).max().unwrap_or(0);
+    let wide = keys.len() <= WIDE || keys.iter().any(|k| k.chars().any(|c| columns(&c.to_string()) > 1));
+    let cell = if wide { 2 } else { 1 };
+    let mut text = format!("line {}, {}, {}\n", line.line, heading(map.kind), title(map));
+    // Names of columns, top down, their ends at the map.
+    let height = keys.iter().map(|k| k.chars().count()).max().unwrap_or(0);
+    for y in 0..height {
+        let mut names = " ".repeat(left + 2);
+        for key in &keys {
+            let c = (y + key.chars().count()).checked_sub(height).and_then(|at| key.chars().nth(at)).unwrap_or(' ');
+            names.push(c);
+            names += &" ".repeat(cell - columns(&c.to_string()).min(cell));
+        }
+        let _ = writeln!(text, "{}", names.trim_end());
+    }
+    for (row, weights) in rows.iter().zip(&map.weights) {
+        let cells: String = weights.iter().map(|&w| block(w).to_string().repeat(cell)).collect();
+        let top = (0..weights.len()).max_by(|&a, &b| weights[a].total_cmp(&weights[b])).expect("every row has a key");
+        let name = " ".repeat(left - columns(row)) + row;
+        let _ = writeln!(text, "{name} │{cells}│ {:.2} {}", weights[top], keys[top]);
+    }
+    text + "\n"
+}
+
+fn block(weight: f32) -> char {
+    BLOCKS[(level(weight) * (BLOCKS.len() - 1)).div_ceil(LEVELS)]
+}
