@@ -1,16 +1,12 @@
-//! Tokens as labels: nothing invisible, nothing too long.
+//! Tokens as labels: nothing invisible, nothing too long for its place.
 
-/// The longest label, in characters.
+/// The longest label beside a map, in characters.
 const LONGEST: usize = 16;
 
 /// A token with spaces as `·`, control characters as their pictures, other invisible characters by their number.
 pub fn visible(token: &str) -> String {
     let mut label = String::new();
-    for (i, c) in token.chars().enumerate() {
-        if i == LONGEST - 1 && token.chars().count() > LONGEST {
-            label.push('…');
-            break;
-        }
+    for c in token.chars() {
         match c {
             ' ' => label.push('·'),
             '\u{0}'..='\u{1f}' => label.extend(char::from_u32(0x2400 + c as u32)),
@@ -20,6 +16,15 @@ pub fn visible(token: &str) -> String {
         }
     }
     label
+}
+
+/// What fits beside a map.
+pub fn short(token: &str) -> String {
+    let label = visible(token);
+    match label.char_indices().nth(LONGEST) {
+        Some(_) => label.chars().take(LONGEST - 1).chain(['…']).collect(),
+        None => label,
+    }
 }
 
 /// Controls, blanks, joiners and marks of direction; noncharacters, which XML forbids.
@@ -56,8 +61,8 @@ mod tests {
         assert_eq!(visible("\u{0}\t\n\u{7f}"), "␀␉␊␡");
         assert_eq!(visible("\u{a0}\u{200b}\u{202e}\u{85}\u{ffff}"), "<U+00A0><U+200B><U+202E><U+0085><U+FFFF>");
         assert_eq!(visible("<0xC3>é猫"), "<0xC3>é猫");
-        assert_eq!(visible(&"a".repeat(16)), "a".repeat(16));
-        assert_eq!(visible(&"a".repeat(17)), "a".repeat(15) + "…");
+        assert_eq!(short(&"é".repeat(16)), "é".repeat(16));
+        assert_eq!(short(&"é".repeat(17)), "é".repeat(15) + "…");
         assert_eq!([columns("a猫é"), columns("e\u{301}"), columns("·▒")], [4, 1, 2]);
     }
 

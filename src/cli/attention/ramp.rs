@@ -9,8 +9,8 @@ pub const LEVELS: usize = 20;
 
 /// On a light ground: nothing to all.
 pub const LIGHT: [&str; LEVELS + 1] = [
-    "#f0f6f9", "#d1effe", "#b9e6ff", "#a4dcfe", "#90d1fe", "#7bc6ff", "#6abafe", "#5aaefe", "#50a1fa", "#4b93f4",
-    "#4986ec", "#4979e2", "#496cd6", "#4960c9", "#4854bb", "#4749ac", "#443e9c", "#41348b", "#3c2b7a", "#372369",
+    "#f0f6f9", "#dfecf3", "#cbe3f0", "#b8d9ee", "#a5cfec", "#92c4ec", "#81b9eb", "#71adea", "#64a1e8", "#5995e5",
+    "#5187e1", "#4d7adb", "#4a6dd4", "#485fca", "#4753bf", "#4647b1", "#443ba2", "#413191", "#3d297e", "#37226b",
     "#301c57",
 ];
 

@@ -1,6 +1,6 @@
 //! Heat maps as one SVG: a section for each attention, in it a row of maps for each layer and a column for each head.
 
-use super::labels::{columns, escaped, visible};
+use super::labels::{columns, escaped, short};
 use super::ramp::{DARK, LEVELS, LIGHT, level};
 use super::{Line, Shown, heading, title};
 use seqloom::attention::Kind;
@@ -76,7 +76,7 @@ struct Size {
 impl Size {
     fn of(line: &Line, kind: Kind) -> Size {
         let (rows, keys) = line.sides(kind);
-        let widest = |tokens: &[String]| tokens.iter().map(|t| columns(&visible(t)) * 7).max().unwrap_or(0);
+        let widest = |tokens: &[String]| tokens.iter().map(|t| columns(&short(t)) * 13 / 2).max().unwrap_or(0);
         let (left, top) = (widest(rows) + 8, TITLE + widest(keys) * 87 / 100 + 14);
         let (width, height) = (left + keys.len() * CELL, top + rows.len() * CELL);
         Size { left, top, width, height, overhang: widest(keys) / 2 }
@@ -99,22 +99,22 @@ fn define(to: &mut String, line: &Line) {
         }
         for (c, token) in keys.iter().enumerate() {
             let x = c * CELL + 9;
-            let _ = write!(to, r#"<text transform="translate({x} -5)rotate(-60)">{}</text>"#, label(token));
+            let _ = write!(to, r#"<text transform="translate({x} -5)rotate(-60)" class="k">{}</text>"#, label(token));
         }
-        to.push_str("<g transform=\"scale(14)translate(0 .5)\"><path class=\"w0\" d=\"");
+        let _ = write!(to, r#"<path class="w0" transform="scale({CELL})translate(0 .5)" d=""#);
         for r in 0..rows.len() {
             // What a token may not see stays empty.
             let seen = if map.kind == Kind::Decoder { r + 1 } else { keys.len() };
             let _ = write!(to, "M0 {r}h{seen}");
         }
-        to.push_str("\"/></g></g>\n");
+        to.push_str("\"/></g>\n");
     }
     to.push_str("</defs>\n");
 }
 
 /// A token with its leading spaces in a fainter colour.
 fn label(token: &str) -> String {
-    let label = visible(token);
+    let label = short(token);
     let rest = label.trim_start_matches('·');
     match label.len() - rest.len() {
         0 => escaped(rest),
@@ -157,7 +157,7 @@ fn legend() -> String {
             50 + level * CELL
         );
     }
-    for tick in [0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0] {
+    for tick in [0.0, 0.02, 0.1, 0.25, 0.5, 0.75, 1.0] {
         let x = 50 + CELL / 2 + level(tick) * CELL;
         let _ = write!(svg, r#"<text class="n" x="{x}" y="22">{tick}</text>"#);
     }
@@ -173,7 +173,7 @@ fn style() -> String {
     };
     format!(
         "text{{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}}.h{{font-size:15px;\
-         font-weight:600}}.l{{font-size:18px;font-weight:600}}.t{{font-weight:600}}.r{{text-anchor:end}}.n{{font-size:10px;\
+         font-weight:600}}.l{{font-size:18px;font-weight:600}}.t{{font-weight:600}}.r{{text-anchor:end}}.k{{font-size:11px}}.n{{font-size:10px;\
          text-anchor:middle}}path{{stroke-width:1;fill:none;shape-rendering:crispEdges}}{}\
          @media(prefers-color-scheme:dark){{{}}}",
         theme("#ffffff", "#1b1f24", "#a0a7b0", LIGHT),

@@ -1,6 +1,6 @@
 //! Heat maps of block characters, for a terminal.
 
-use super::labels::{columns, visible};
+use super::labels::{columns, short};
 use super::ramp::{LEVELS, level};
 use super::{Line, Shown, heading, title};
 use std::fmt::Write;
@@ -17,7 +17,7 @@ pub fn heat_maps(line: &Line) -> String {
 
 fn heat_map(line: &Line, map: &Shown) -> String {
     let (rows, keys) = line.sides(map.kind);
-    let [rows, keys] = [rows, keys].map(|tokens| tokens.iter().map(|t| visible(t)).collect::<Vec<_>>());
+    let [rows, keys] = [rows, keys].map(|tokens| tokens.iter().map(|t| short(t)).collect::<Vec<_>>());
     let left = rows.iter().map(|r| columns(r)).max().unwrap_or(0);
     let wide = keys.len() <= WIDE || keys.iter().any(|k| k.chars().any(|c| columns(&c.to_string()) > 1));
     let cell = if wide { 2 } else { 1 };
