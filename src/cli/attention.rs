@@ -15,9 +15,6 @@ use seqloom::error::{Error, Result};
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
 
-/// Tokens of a line that can still be looked at.
-const MOST_TOKENS: usize = 256;
-
 /// What of the attention to show, and where.
 #[derive(Args)]
 pub struct AttentionArgs {
@@ -141,12 +138,13 @@ impl Form {
         }
     }
 
-    /// The most lines that one file shows.
-    fn most_lines(self) -> usize {
+    /// The most lines, and the most tokens of a line, that can still be looked at; numbers grow with their square.
+    fn most(self) -> (usize, usize) {
         match self {
-            Form::Svg => 20,
-            Form::Html => 200,
-            Form::Json | Form::Text => usize::MAX,
+            Form::Svg => (20, 256),
+            Form::Html => (200, 256),
+            Form::Text => (usize::MAX, 256),
+            Form::Json => (usize::MAX, 1024),
         }
     }
 }
@@ -165,16 +163,17 @@ impl AttentionArgs {
         let Some(file) = &self.file else { return Ok(()) };
         let form = Form::of(file)?;
         let refuse = |why: String| Err(Error::Input(format!("--attention {}: {why}", file.display())));
-        let (most, m) = (form.most_lines(), &loaded.network.model);
+        let ((most_lines, most_tokens), m) = (form.most(), &loaded.network.model);
         if lines.is_empty() {
             return refuse("there is no text on standard input".into());
         }
-        if lines.len() > most {
-            return refuse(format!("{} lines, but it shows at most {most}; take fewer or a .json file", lines.len()));
+        let instead = if form == Form::Json { "take shorter ones" } else { "a .json file shows more" };
+        if lines.len() > most_lines {
+            return refuse(format!("{} lines of text, {most_lines} is the most; {instead}", lines.len()));
         }
-        if let Some((i, ids)) = lines.iter().find(|(_, ids)| form != Form::Json && ids.len() >= MOST_TOKENS) {
+        if let Some((i, ids)) = lines.iter().find(|(_, ids)| ids.len() >= most_tokens) {
             let (line, tokens) = (i + 1, ids.len() + 1);
-            return refuse(format!("line {line} has {tokens} tokens, more than {MOST_TOKENS}; take a .json file"));
+            return refuse(format!("line {line} has {tokens} tokens, {most_tokens} is the most; {instead}"));
         }
         let layers = match self.kind {
             Some(Kind::Encoder) => m.encoder_layers,
@@ -197,9 +196,10 @@ impl AttentionArgs {
         let mut recorder = Recorder::default();
         let mut shown = vec![];
         for &(i, source, mut translation) in lines {
-            if form != Form::Json && translation.len() >= MOST_TOKENS {
-                eprintln!("warning: of the translation of line {} the first {MOST_TOKENS} tokens are shown", i + 1);
-                translation = &translation[..MOST_TOKENS - 1];
+            let (_, most) = form.most();
+            if translation.len() >= most {
+                eprintln!("warning: of the translation of line {} the first {most} tokens are shown", i + 1);
+                translation = &translation[..most - 1];
             }
             let attention = block_on(recorder.record(&mut loaded.network, source, translation))?;
             shown.push(self.select(form, i + 1, attention, loaded));
@@ -249,8 +249,33 @@ fn mean(maps: &[Map]) -> Vec<Vec<f32>> {
     (0..rows).map(|r| (0..columns).map(|c| cell(r, c) as f32).collect()).collect()
 }
 
+/// An array with an object for each line, every number as exact as it was computed.
 fn json(lines: &[Line]) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(&lines).expect("plain data");
+    let mut bytes = serde_json::to_vec(lines).expect("plain data");
     bytes.push(b'\n');
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn json_reads_back_to_the_bit() {
+        let weights = vec![vec![0.1, 1.0 / 3.0, f32::MIN_POSITIVE, 0.0], vec![1e-30, 0.999_999_94, 1.0, 1e-45]];
+        let head = |head| Shown { kind: Kind::Cross, layer: 2, head, weights: weights.clone() };
+        let [source, target, written] = [vec![" \"a\u{1}".to_string()], vec!["<s>".into()], vec!["é</s>".into()]];
+        let line = Line { line: 7, source, target, written, maps: vec![head(Head::One(3)), head(Head::Mean)] };
+        let read: Value = serde_json::from_slice(&json(&[line])).expect("JSON");
+        let line = &read[0];
+        assert_eq!((&line["line"], &line["source"][0]), (&7.into(), &" \"a\u{1}".into()));
+        assert_eq!((&line["target"][0], &line["written"][0]), (&"<s>".into(), &"é</s>".into()));
+        assert_eq!((&line["maps"][0]["head"], &line["maps"][1]["head"]), (&3.into(), &"mean".into()));
+        for map in line["maps"].as_array().expect("maps") {
+            assert_eq!((&map["kind"], &map["layer"]), (&"cross".into(), &2.into()));
+            let again: Vec<Vec<f32>> = serde_json::from_value(map["weights"].clone()).expect("numbers");
+            assert_eq!(again, weights);
+        }
+    }
 }
