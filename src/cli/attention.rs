@@ -97,12 +97,12 @@ impl Line {
     }
 }
 
-/// What the rows and the columns of a kind are.
-fn heading(kind: Kind) -> &'static str {
+/// What a kind is called, and what its rows and columns are.
+fn heading(kind: Kind) -> [&'static str; 2] {
     match kind {
-        Kind::Encoder => "Encoder self-attention: source looks at source",
-        Kind::Decoder => "Decoder self-attention: target looks at target",
-        Kind::Cross => "Encoder–decoder attention: what is written looks at source",
+        Kind::Encoder => ["Encoder self-attention", "source looks at source"],
+        Kind::Decoder => ["Decoder self-attention", "target looks at target"],
+        Kind::Cross => ["Encoder–decoder attention", "what is written looks at source"],
     }
 }
 

@@ -12,7 +12,7 @@ const PARTS: f32 = 10_000.0;
 
 /// The page of some lines.
 pub fn page(lines: &[Line]) -> String {
-    let titles = by_kind(|kind| heading(kind).into());
+    let titles = by_kind(|kind| json!(heading(kind)));
     let lines: Vec<Value> = lines.iter().map(line).collect();
     let data = json!({ "parts": PARTS, "light": LIGHT, "dark": DARK, "titles": titles, "lines": lines });
     // A token must not end the script that it stands in.

@@ -14,7 +14,7 @@ const GAP: usize = 30;
 /// Around the picture.
 const MARGIN: usize = 24;
 /// Height of a heading.
-const HEADING: usize = 34;
+const HEADING: usize = 46;
 /// Height of a map's title.
 const TITLE: usize = 18;
 /// Sections stand side by side up to this width.
@@ -33,20 +33,22 @@ pub fn picture(lines: &[Line]) -> String {
         let (mut x, mut bottom) = (MARGIN, y);
         for section in line.maps.chunk_by(|a, b| a.kind == b.kind) {
             let layers: Vec<&[Shown]> = section.chunk_by(|a, b| a.layer == b.layer).collect();
-            let size = Size::of(line, section[0].kind);
+            let size = Size::of(line, &section[0]);
             let right = layers[0].len() * (size.width + GAP) + size.overhang;
             if x > MARGIN && x + right > WIDEST {
                 (x, y) = (MARGIN, bottom + GAP);
             }
-            let _ = writeln!(body, r#"<text class="h" x="{x}" y="{}">{}</text>"#, y + 14, heading(section[0].kind));
+            let [title, who] = heading(section[0].kind);
+            let _ = writeln!(body, r#"<text class="h" x="{x}" y="{}">{title}</text>"#, y + 14);
+            let _ = writeln!(body, r#"<text class="f" x="{x}" y="{}">{who}</text>"#, y + 31);
             for (row, layer) in layers.iter().enumerate() {
                 for (column, map) in layer.iter().enumerate() {
                     let at = (x + column * (size.width + GAP), y + HEADING + row * (size.height + GAP));
                     draw(&mut body, line, map, at, &size);
                 }
             }
-            // Room for the heading, which is longer than a small map is wide.
-            let right = right.max(heading(section[0].kind).len() * 8);
+            // A map of few tokens is narrower than its heading.
+            let right = right.max(title.len() * 9 + GAP);
             bottom = bottom.max(y + HEADING + layers.len() * (size.height + GAP));
             x += right + GAP;
             width = width.max(x - GAP - GAP + MARGIN);
@@ -74,11 +76,12 @@ struct Size {
 }
 
 impl Size {
-    fn of(line: &Line, kind: Kind) -> Size {
-        let (rows, keys) = line.sides(kind);
+    fn of(line: &Line, map: &Shown) -> Size {
+        let (rows, keys) = line.sides(map.kind);
         let widest = |tokens: &[String]| tokens.iter().map(|t| columns(&short(t)) * 13 / 2).max().unwrap_or(0);
         let (left, top) = (widest(rows) + 8, TITLE + widest(keys) * 87 / 100 + 14);
-        let (width, height) = (left + keys.len() * CELL, top + rows.len() * CELL);
+        // The title of a map of few tokens is wider than its cells.
+        let (width, height) = (left + (keys.len() * CELL).max(title(map).len() * 7), top + rows.len() * CELL);
         Size { left, top, width, height, overhang: widest(keys) / 2 }
     }
 }
@@ -169,14 +172,14 @@ fn legend() -> String {
 fn style() -> String {
     let theme = |ground: &str, ink: &str, faint: &str, ramp: [&str; LEVELS + 1]| {
         let levels: String = ramp.iter().enumerate().map(|(i, c)| format!(".w{i}{{stroke:{c}}}")).collect();
-        format!(".g{{fill:{ground}}}text{{fill:{ink}}}tspan{{fill:{faint}}}{levels}")
+        format!(".g{{fill:{ground}}}text{{fill:{ink}}}tspan,.f{{fill:{faint}}}{levels}")
     };
     format!(
         "text{{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}}.h{{font-size:15px;\
          font-weight:600}}.l{{font-size:18px;font-weight:600}}.t{{font-weight:600}}.r{{text-anchor:end}}.k{{font-size:11px}}.n{{font-size:10px;\
          text-anchor:middle}}path{{stroke-width:1;fill:none;shape-rendering:crispEdges}}{}\
          @media(prefers-color-scheme:dark){{{}}}",
-        theme("#ffffff", "#1b1f24", "#a0a7b0", LIGHT),
-        theme("#14161a", "#e4e7eb", "#69707a", DARK)
+        theme("#ffffff", "#1b1f24", "#7a828c", LIGHT),
+        theme("#14161a", "#e4e7eb", "#8d959f", DARK)
     )
 }

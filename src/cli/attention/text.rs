@@ -5,14 +5,15 @@ use super::ramp::{LEVELS, level};
 use super::{Line, Shown, heading, title};
 use std::fmt::Write;
 
-/// Nothing, a tenth, a quarter, half, all.
+/// A block for every five levels; nothing for less than 0.0006.
 const BLOCKS: [char; 5] = [' ', '░', '▒', '▓', '█'];
 /// Keys for which a cell is two columns wide.
 const WIDE: usize = 30;
 
-/// The maps of a line, each row with its largest weight.
+/// The maps of a line, each row with its largest weight, and what the blocks mean.
 pub fn heat_maps(line: &Line) -> String {
-    line.maps.iter().map(|map| heat_map(line, map)).collect()
+    let maps: String = line.maps.iter().map(|map| heat_map(line, map)).collect();
+    maps + "weights: ░ up to 0.07, ▒ to 0.27, ▓ to 0.6, █ to 1; each row sums to 1\n"
 }
 
 fn heat_map(line: &Line, map: &Shown) -> String {
@@ -21,7 +22,8 @@ fn heat_map(line: &Line, map: &Shown) -> String {
     let left = rows.iter().map(|r| columns(r)).max().unwrap_or(0);
     let wide = keys.len() <= WIDE || keys.iter().any(|k| k.chars().any(|c| columns(&c.to_string()) > 1));
     let cell = if wide { 2 } else { 1 };
-    let mut text = format!("line {}, {}, {}\n", line.line, heading(map.kind), title(map));
+    let [kind, who] = heading(map.kind);
+    let mut text = format!("line {}, {}, {}: {who}\n", line.line, kind.to_lowercase(), title(map));
     // Names of columns, top down, their ends at the map.
     let height = keys.iter().map(|k| k.chars().count()).max().unwrap_or(0);
     for y in 0..height {
@@ -44,4 +46,15 @@ fn heat_map(line: &Line, map: &Shown) -> String {
 
 fn block(weight: f32) -> char {
     BLOCKS[(level(weight) * (BLOCKS.len() - 1)).div_ceil(LEVELS)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_what_the_legend_says() {
+        let weights = [0.0, 0.0005, 0.001, 0.07, 0.08, 0.27, 0.28, 0.6, 0.61, 1.0];
+        assert_eq!(weights.map(block), [' ', ' ', '░', '░', '▒', '▒', '▓', '▓', '█', '█']);
+    }
 }
