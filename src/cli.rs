@@ -5,6 +5,7 @@ macro_rules! out {
     ($($text:tt)*) => { $crate::cli::files::print(format_args!($($text)*))? };
 }
 
+mod attention;
 mod average;
 mod data;
 mod device;

@@ -159,8 +159,8 @@ fn a_directory_comes_back_byte_for_byte() {
         let run = Run::read(name);
         let json =
             |file: &str| -> serde_json::Value { serde_json::from_str(&text(&format!("{name}/{file}"))).expect("JSON") };
-        assert_eq!(interchange::config(&run.recipe, &run.model), json("config.json"), "{name}");
-        assert_eq!(interchange::generation_config(&run.recipe), json("generation_config.json"), "{name}");
+        assert_eq!(interchange::config(&run.recipe, &run.model, None), json("config.json"), "{name}");
+        assert_eq!(interchange::generation_config(&run.recipe, None), json("generation_config.json"), "{name}");
         let extras = interchange::extras(&run.recipe, &run.model, &run.parameters);
         let bytes = checkpoint::save(run.parameters.iter().chain(&extras)).expect("bytes");
         assert!(bytes == fs::read(golden(&format!("{name}/model.safetensors"))).expect("a file"), "{name}");
