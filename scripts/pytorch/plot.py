@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("agg")
+matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -37,13 +38,14 @@ def draw(runs, path):
         steps, losses = column(rows, "loss")
         smooth = np.convolve(losses, np.ones(window) / window, "valid")
         label = f"{name}, training"
-        axes.plot(steps[window - 1 :], smooth, color=colour, ls=line, lw=1, alpha=0.7, label=label)
+        middle = steps[window // 2 :][: len(smooth)]
+        axes.plot(middle, smooth, color=colour, ls=line, lw=1, alpha=0.7, label=label)
         label = f"{name}, validation"
         marker = "o" if line == "-" else "x"
         points = column(rows, "valid_loss")
         axes.plot(*points, color=colour, ls=line, lw=2, marker=marker, ms=4, label=label)
     axes.set_title("Cross-entropy with label smoothing")
-    axes.set_xlabel(f"step (training loss: mean of {window} steps)")
+    axes.set_xlabel("step" if window == 1 else f"step (training loss: mean of {window} steps)")
     axes.set_ylabel("nats per target token")
     axes.set_xlim(left=0)
     axes.grid(color="#dddddd")

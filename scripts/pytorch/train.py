@@ -27,7 +27,8 @@ from model import Transformer
 
 IGNORE = -100  # stored as 4294967295
 
-# What this twin does; a recipe that says otherwise needs another one.
+# What this twin does; a recipe that says otherwise needs another one. A key that the recipe
+# has not got counts as the first.
 SUPPORTED = {
     "model": {
         "kind": ["transformer"],
@@ -36,9 +37,14 @@ SUPPORTED = {
         "positions": ["sinusoidal"],
         "tie_embeddings": [True],
     },
+    "tokenizer": {
+        "shared": [True],
+    },
     "train": {
         "optimizer": ["adamw"],
-        "schedule": ["inverse_sqrt", "noam", "constant"],
+        "schedule": ["inverse_sqrt", "noam", "constant", "cosine", "linear", "wsd"],
+        "accumulate": [1],
+        "init_from": [""],
     },
 }
 
@@ -47,7 +53,7 @@ def read_recipe(path):
     recipe = tomllib.loads(path.read_text())
     for section, keys in SUPPORTED.items():
         for key, values in keys.items():
-            value = recipe[section][key]
+            value = recipe[section].get(key, values[0])
             if value not in values:
                 raise SystemExit(f"{path}: {section}.{key} = {value!r}: only {values} here")
     return recipe
@@ -70,14 +76,30 @@ def training_batches(folder, steps):
     return itertools.islice(itertools.chain.from_iterable(map(read_batches, files)), steps)
 
 
-def learning_rate(t, d_model, step):
-    lr, w = t["lr"], t["warmup"]
-    if t["schedule"] == "noam":
-        rise = step * w**-1.5 if w else math.inf
-        return lr * d_model**-0.5 * min(step**-0.5, rise)
-    if step < w:
-        return lr * step / w
-    return lr if t["schedule"] == "constant" else lr * math.sqrt(max(w, 1) / step)
+def learning_rate(t, d_model, step, steps):
+    """Of a step, counted from 1, of `steps`; src/recipe/schedule.rs has the formulas."""
+    lr, least, w = t["lr"], t.get("min_lr", 0.0), t["warmup"]
+
+    def left(part):
+        """Of the way down to `least`, when it takes the last `part` steps."""
+        return min((steps - step) / part, 1.0) if part > 0 else 1.0
+
+    match t["schedule"]:
+        case "noam":
+            rise = step * w**-1.5 if w else math.inf
+            return lr * d_model**-0.5 * min(step**-0.5, rise)
+        case _ if step < w:
+            return lr * step / w
+        case "constant":
+            return lr
+        case "inverse_sqrt":
+            return lr * math.sqrt(max(w, 1) / step)
+        case "cosine":
+            return least + (lr - least) * (1 - math.cos(math.pi * left(steps - w))) / 2
+        case "linear":
+            return least + (lr - least) * left(steps - w)
+        case "wsd":
+            return least + (lr - least) * left(steps / 5)
 
 
 def target_entropy(smoothing, vocabulary):
@@ -141,13 +163,16 @@ def main():
     smoothing = t["label_smoothing"]
     entropy = target_entropy(smoothing, vocabulary)
 
+    # What the recipe asks for: a run that was stopped has done fewer.
+    steps = t["epochs"] * counts["steps_per_epoch"] or t["steps"]
+
     args.out.mkdir(parents=True, exist_ok=True)
     best = math.inf
     start = time.monotonic()
     with open(args.out / "metrics.jsonl", "w", buffering=1) as metrics:
         for step, batch in enumerate(training_batches(args.batches, counts["steps"]), 1):
             before = time.monotonic()
-            lr = learning_rate(t, m["d_model"], step)
+            lr = learning_rate(t, m["d_model"], step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = lr
             tokens = batch["target_lengths"].sum().item()
