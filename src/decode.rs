@@ -39,7 +39,7 @@ impl Decoder {
     pub fn new(network: &mut Network, longest: usize) -> Decoder {
         let longest = longest.min(network.positions());
         let width = network.model.d_model;
-        let rows = most_rows(network, (longest * width).max(network.model.vocabulary));
+        let rows = most_rows(network, (longest * width).max(network.model.vocabulary.target()));
         let mut declare = |what: String| network.memory.declare(what, Type::f32([rows * longest * width]));
         let pair = |i| (declare(format!("cache.{i}.k")), declare(format!("cache.{i}.v")));
         let own = (0..network.model.decoder_layers).map(pair).collect();
@@ -150,7 +150,7 @@ impl Decoder {
         let mut g = Graph::new();
         let weights = network.parameters.bind(&mut g);
         let context = network.context(&mut g, None);
-        let source = network.tokens(&mut g, "source", rows, width);
+        let source = network.source_tokens(&mut g, rows, width);
         let memory = network.model.encode(&mut g, &weights, source, &context);
         let computed = network.model.encoded_keys_values(&mut g, &weights, memory);
         let kept = self.encoded(&mut g, network, rows, width);
@@ -170,7 +170,7 @@ impl Decoder {
         let mut g = Graph::new();
         let weights = network.parameters.bind(&mut g);
         let context = network.context(&mut g, None);
-        let token = network.tokens(&mut g, "token", rows, 1);
+        let token = network.target_tokens(&mut g, "token", rows, 1);
         let source_lengths = g.input("source_lengths", Type::u32([rows]));
         let caches = self.pairs(&mut g, &self.own, [rows, self.longest, network.model.d_model]);
         let encoded = self.encoded(&mut g, network, rows, width);

@@ -97,9 +97,9 @@ impl Parameters {
             let n = declaration.dims.iter().product::<usize>().next_multiple_of(64);
             if n > largest {
                 let (name, mib) = (&declaration.name, n >> 18);
+                let rows = if name.contains("positions") { "data.max_length" } else { "tokenizer.vocab_size" };
                 return Err(Error::Input(format!(
-                    "{name} {:?} takes {mib} MiB, this device binds {} MiB at once; lower tokenizer.vocab_size or \
-                     model.d_model",
+                    "{name} {:?} takes {mib} MiB, this device binds {} MiB at once; lower {rows} or model.d_model",
                     declaration.dims,
                     largest >> 18
                 )));

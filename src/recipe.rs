@@ -26,20 +26,32 @@ choices! {
     Norm {
         /// After each residual connection, as in the paper.
         Post = "post",
+        /// Before each sublayer, inside the residual connection, and once more behind the last one.
+        Pre = "pre",
     }
     /// What is between the two projections of a feed-forward layer.
     Activation {
         /// max(0, x).
         Relu = "relu",
+        /// x Phi(x) with the error function (Hendrycks and Gimpel 2016).
+        Gelu = "gelu",
+        /// Its approximation with tanh.
+        GeluNew = "gelu_new",
     }
     /// How a position is told to the network.
     Positions {
         /// The paper's sines and cosines, interleaved, added to the embeddings.
         Sinusoidal = "sinusoidal",
+        /// The same numbers in Marian's order: the sines in the first half of the columns, the cosines in the second.
+        SinusoidalSplit = "sinusoidal_split",
+        /// A vector per position, a parameter, added to the embeddings.
+        Learned = "learned",
+        /// Queries and keys of self-attention turned by an angle that grows with the position (Su et al. 2021).
+        Rotary = "rotary",
     }
     /// How weights start.
     Init {
-        /// Xavier-uniform projections, embeddings from N(0, d_model^-0.5), biases 0.
+        /// Xavier-uniform projections, embeddings and learned positions from N(0, d_model^-0.5), biases 0.
         Xavier = "xavier",
     }
     /// The corpora inside the program.
@@ -55,6 +67,8 @@ choices! {
         Bpe = "bpe",
         /// One token per character.
         Char = "char",
+        /// One token per word and per punctuation mark.
+        Word = "word",
     }
     /// How gradients become steps.
     Optimizer {
@@ -86,7 +100,7 @@ table! {
     model: Model {
         /// Architecture.
         kind: ModelKind = ModelKind::Transformer;
-        /// Width of the vectors between layers; even, because sinusoids come in pairs.
+        /// Width of the vectors between layers; even where sinusoids are added, because they come in pairs.
         d_model: usize = 256, 2..=65_536;
         /// Attention heads of each layer; any divisor of d_model.
         heads: usize = 8, 1..=1024;
@@ -98,21 +112,30 @@ table! {
         ffn: usize = 1024, 1..=262_144;
         /// Probability of dropping an element of embeddings, attention weights and the output of each sublayer.
         dropout: f64 = 0.1, 0.0..1.0;
-        /// Layer norm: "post" is after each residual connection.
+        /// Layer norm: "post" is after each residual connection, as in the paper; "pre" is before each sublayer, inside
+        /// the residual connection, with a final norm behind the encoder's and the decoder's last block.
         norm: Norm = Norm::Post;
         /// Added to the variance in a layer norm.
         norm_eps: f64 = 1e-5, (Excluded(0.0), Included(1.0));
-        /// Activation inside the feed-forward layers.
+        /// Activation inside the feed-forward layers: "relu" is max(0, x), "gelu" x Phi(x) with the error function,
+        /// "gelu_new" its approximation with tanh, as GPT-2 has it.
         activation: Activation = Activation::Relu;
-        /// Positions: "sinusoidal" interleaves sines and cosines and adds them to the embeddings.
+        /// How a position is told; all but "learned" go on past the trained length.
+        /// "sinusoidal": sines and cosines are added to the embeddings, interleaved, as in the paper.
+        /// "sinusoidal_split": the same with all sines before all cosines, as in Marian.
+        /// "learned": a trained vector is added, one for each of data.max_length positions; longer sources are cut there,
+        /// and translations end there.
+        /// "rotary": nothing is added; in self-attention, elements i and i + D/2 of each query's and key's head (size D,
+        /// even) are turned by position times 10000^(-2i/D), as in LLaMA.
         positions: Positions = Positions::Sinusoidal;
         /// Multiply embeddings by sqrt(d_model).
         scale_embedding: bool = true;
-        /// One matrix for source embedding, target embedding and output projection.
+        /// One matrix for target embedding and output projection, and for the source embedding too where
+        /// tokenizer.shared; false: each has its own.
         tie_embeddings: bool = true;
         /// Biases in the projections and feed-forward layers.
         bias: bool = true;
-        /// Starting weights: "xavier" is Xavier-uniform, embeddings N(0, d_model^-0.5).
+        /// Starting weights: "xavier" is Xavier-uniform, embeddings and learned positions N(0, d_model^-0.5).
         init: Init = Init::Xavier;
     }
     /// What it learns from: source and target, or tsv, or builtin; exactly one of the three.
@@ -141,10 +164,19 @@ table! {
     }
     /// How text becomes tokens; learned from the training text and stored with the model.
     tokenizer: Tokenizer {
-        /// Byte-pair encoding or single characters.
+        /// Byte-pair encoding, single characters, or words with their punctuation split off. With "word" what is not in
+        /// the vocabulary is <unk>, and spaces come back by a rule that is right for ordinary sentences only.
         kind: TokenizerKind = TokenizerKind::Bpe;
-        /// Most entries in the vocabulary, special tokens included.
+        /// Most entries in the vocabulary, special tokens included; in each of the two where they are not shared.
         vocab_size: usize = 8000, 8..=1_000_000;
+        /// How often a word or character must occur to have a token, and a pair of "bpe" to be merged (there at least
+        /// twice).
+        min_frequency: u64 = 1, 1..=1_000_000_000;
+        /// Lower-case all text: fewer words, and the model writes none in capitals. References are lower-cased for BLEU
+        /// and chrF too.
+        lowercase: bool = false;
+        /// One vocabulary for both sides, learned from both; false: one for each side.
+        shared: bool = true;
     }
     /// How it learns.
     train: Train {
@@ -189,7 +221,7 @@ table! {
     }
     /// How a trained model writes.
     decode: Decode {
-        /// Longest output in tokens.
+        /// Longest output in tokens; learned positions end it at data.max_length.
         max_length: usize = 128, 1..=65_536;
     }
 }
@@ -268,7 +300,7 @@ mod tests {
         };
         assert_eq!(recipe.model, model);
         assert_eq!(recipe.data, Data { builtin: Builtin::Phrasebook, ..Data::default() });
-        assert_eq!(recipe.tokenizer, Tokenizer { kind: TokenizerKind::Bpe, vocab_size: 2000 });
+        assert_eq!(recipe.tokenizer, Tokenizer { vocab_size: 2000, ..Tokenizer::default() });
         let train = Train { steps: 850, batch_tokens: 3072, lr: 3e-3, warmup: 100, ..Train::default() };
         assert_eq!(recipe.train, train);
     }

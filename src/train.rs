@@ -4,6 +4,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::grad::grad;
 use crate::graph::{Graph, Resident, Value};
+use crate::models::transformer::Vocabulary;
 use crate::network::Network;
 use crate::op::{Cost, Op};
 use crate::ops::adam::Adam;
@@ -19,12 +20,6 @@ use crate::text::batch::{Batch, BatchPlan, Batches, Bucket, by_token};
 
 /// Steps whose numbers may wait on the device before somebody reads them.
 const LOG_SLOTS: usize = 256;
-
-/// How many positions a model needs for examples and decoded lines of these lengths: batches are padded to multiples of
-/// four.
-pub fn positions(examples: usize, decoded: usize) -> usize {
-    examples.max(decoded).next_multiple_of(4)
-}
 
 /// Where training stands: all that a resumed run needs besides parameters and moments.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -219,7 +214,7 @@ impl Trainer {
         }
         let log = self.network.device.read_resident(self.state.log, 0, LOG_SLOTS * COLUMNS).await?;
         let smoothing = self.recipe.train.label_smoothing;
-        let entropy = target_entropy(smoothing, self.network.model.vocabulary);
+        let entropy = target_entropy(smoothing, self.network.model.vocabulary.target());
         let mut metrics = vec![];
         for p in std::mem::take(&mut self.pending) {
             let slot = p.step as usize % LOG_SLOTS * COLUMNS;
@@ -339,20 +334,20 @@ pub async fn evaluate_network(network: &mut Network, recipe: &Recipe, set: &Batc
 struct Feeds(Vec<(&'static str, Tensor)>);
 
 impl Feeds {
-    fn new(batch: &Batch, bucket: Bucket, vocabulary: usize, weight: f32) -> Feeds {
+    fn new(batch: &Batch, bucket: Bucket, vocabulary: Vocabulary, weight: f32) -> Feeds {
         let (rows, s, t) = (bucket.rows, bucket.source_length, bucket.target_length);
         let ids = |length, ids: &Vec<u32>| Tensor::u32([rows, length], ids.clone());
-        let sorted = |ids: &[u32]| {
+        let sorted = |ids: &[u32], vocabulary| {
             let words = by_token(ids, vocabulary);
             Tensor::u32([words.len()], words)
         };
         Feeds(vec![
             ("source", ids(s, &batch.source)),
             ("source_lengths", Tensor::u32([rows], batch.source_lengths.clone())),
-            ("source_by_token", sorted(&batch.source)),
+            ("source_by_token", sorted(&batch.source, vocabulary.source())),
             ("target", ids(t, &batch.target_in)),
             ("target_lengths", Tensor::u32([rows], batch.target_lengths.clone())),
-            ("target_by_token", sorted(&batch.target_in)),
+            ("target_by_token", sorted(&batch.target_in, vocabulary.target())),
             ("labels", Tensor::u32([rows * t], batch.target_out.clone())),
             ("weight", Tensor::f32([1], vec![weight])),
             ("start", Tensor::u32([1], vec![0])),
@@ -369,8 +364,8 @@ fn forward(g: &mut Graph, network: &Network, bucket: Bucket, step: Option<Value>
     let model = &network.model;
     let weights = network.parameters.bind(g);
     let context = network.context(g, step);
-    let source = network.tokens(g, "source", bucket.rows, bucket.source_length);
-    let target = network.tokens(g, "target", bucket.rows, bucket.target_length);
+    let source = network.source_tokens(g, bucket.rows, bucket.source_length);
+    let target = network.target_tokens(g, "target", bucket.rows, bucket.target_length);
     let labels = g.input("labels", Type::u32([bucket.rows * bucket.target_length]));
     let weight = g.input("weight", Type::f32([1]));
     let memory = model.encode(g, &weights, source, &context);

@@ -5,7 +5,7 @@ use pollster::block_on;
 use seqloom::cpu::{Cpu, Mode};
 use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::Network;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::{Tensor, Type};
@@ -153,17 +153,59 @@ fn many_flat_buffers_agree_with_pytorch() {
     agrees_with_pytorch(Device::cpu(), 16 << 10);
 }
 
+/// With vocabularies of their own the two sides have embeddings of their own, and tying them leaves the target's to the
+/// output: its gradient is the sum of those that two matrices of the same values would get.
+#[test]
+fn separate_vocabularies_tie_the_target_to_the_output() {
+    let golden = golden();
+    let first = |vocabulary: Vocabulary, tied: bool, change: &dyn Fn(&mut Tensors)| {
+        let set = [format!("model.tie_embeddings={tied}")];
+        let recipe = Recipe::parse("separate", RECIPE, &set).expect("a recipe");
+        let examples = examples(&golden);
+        let batches = Batches::new(Buckets::choose(&examples, 0, 4, 1).expect("buckets"), examples).expect("batches");
+        let model = Transformer::new(&recipe.model, vocabulary);
+        let network = Network::new(Device::Cpu(Cpu::new(Mode::Definition)), model, 16, true).expect("a network");
+        let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
+        let mut parameters: Tensors =
+            block_on(trainer.network.read_parameters()).expect("parameters").into_iter().collect();
+        change(&mut parameters);
+        let parameters: Vec<_> = parameters.into_iter().collect();
+        trainer.network.write_parameters("changed", &parameters).expect("they fit");
+        block_on(trainer.step_on(&BatchPlan { bucket: 0, examples: (0..4).collect() })).expect("a step");
+        let loss = block_on(trainer.drain()).expect("finite")[0].loss;
+        let gradients: Tensors = block_on(trainer.read_gradients()).expect("gradients").into_iter().collect();
+        (loss, gradients)
+    };
+    let [source, target, output] =
+        ["model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"];
+    let (loss, untied) = first(Vocabulary::Shared(37), false, &|parameters| {
+        let embedding = parameters[target].clone();
+        parameters.insert(output.into(), embedding);
+    });
+    // Thirteen more tokens, which no source has; the rows of the others start from the same numbers.
+    let sizes = Vocabulary::Separate { source: 50, target: 37 };
+    let (separate_loss, separate) = first(sizes, true, &|_| {});
+    assert_eq!(separate_loss, loss);
+    assert_eq!(separate.keys().filter(|name| !name.contains("layers")).collect::<Vec<_>>(), [target, source]);
+    let (known, unknown) = separate[source].as_f32().split_at(37 * 32);
+    assert_eq!((known, unknown), (untied[source].as_f32(), &[0.0; 13 * 32][..]));
+    let sum = untied[target].as_f32().iter().zip(untied[output].as_f32()).map(|(a, b)| a + b).collect();
+    close(target, &separate[target], &Tensor::f32([37, 32], sum), 1e-7);
+}
+
 /// Buckets are padded to multiples of four, and the table of positions must hold them.
 #[test]
 fn the_longest_pair_of_any_max_length_trains() {
-    for longest in 5..9 {
-        let recipe = Recipe::parse("longest", RECIPE, &[]).expect("a recipe");
+    for (longest, kind) in (5..9).flat_map(|n| ["sinusoidal", "learned", "rotary"].map(|kind| (n, kind))) {
+        let kind = format!("model.positions={kind}");
+        let keys = [format!("data.max_length={longest}"), "decode.max_length=3".into(), kind];
+        let recipe = Recipe::parse("longest", RECIPE, &keys).expect("a recipe");
         let side: Vec<u32> = (0..longest as u32 - 1).map(|i| 4 + i).collect();
         let examples = vec![Example { source: side.clone(), target: side }; 3];
         let buckets = Buckets::choose(&examples, 64, 0, 4).expect("buckets");
         let batches = Batches::new(buckets, examples).expect("batches");
         let model = Transformer::new(&recipe.model, 37);
-        let positions = seqloom::train::positions(longest, 3);
+        let positions = seqloom::network::positions(&recipe, 1);
         let network = Network::new(Device::cpu(), model, positions, true).expect("a network");
         let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
         block_on(trainer.step()).expect("a step");

@@ -3,10 +3,11 @@
 use super::files;
 use seqloom::checkpoint;
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::transformer::{Transformer, Vocabulary};
+use seqloom::network::positions;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
-use seqloom::text::tokenizer::{BOS, EOS, PAD, Tokenizer};
+use seqloom::text::tokenizer::{BOS, EOS, PAD, Tokenizer, Tokenizers};
 use seqloom::train::Progress;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -36,8 +37,11 @@ pub struct Checkpoint {
     pub state: TrainingState,
 }
 
-/// What a run has before its recipe.toml.
-const SET_UP: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json"];
+/// What a run has before its recipe.toml, besides tokenizers.
+const SET_UP: [&str; 2] = ["config.json", "generation_config.json"];
+/// The first two where both sides share one tokenizer, the others where they do not.
+const TOKENIZERS: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "source_tokenizer.json", "target_tokenizer.json"];
 
 /// The directory of a run.
 #[derive(Clone, Debug)]
@@ -72,19 +76,30 @@ impl RunDir {
 
     /// Whether this is what [`RunDir::start`] leaves when it is killed: recipe.toml comes last.
     fn was_being_set_up(&self, names: &[String]) -> Result<bool> {
-        let ours = |n: &String| n == "checkpoints" || SET_UP.contains(&n.as_str()) || files::is_temporary(n);
+        let ours = |n: &String| n == "checkpoints" || is_set_up(n);
         let begun = names.iter().all(ours) && names.iter().any(|n| n == "checkpoints");
         Ok(begun && files::list(&self.path("checkpoints"))?.is_empty())
     }
 
     /// Writes what does not change during a sitting, and removes what a killed one left half written.
-    pub fn start(&self, recipe: &Recipe, tokenizer: &Tokenizer, model: &Transformer) -> Result<()> {
+    pub fn start(&self, recipe: &Recipe, tokenizers: &Tokenizers, model: &Transformer) -> Result<()> {
         files::make_dir(&self.path("checkpoints"))?;
         for dir in [self.0.clone(), self.path("checkpoints")] {
             files::remove_temporary(&dir)?;
         }
-        files::write(&self.path("tokenizer.json"), tokenizer.to_json().as_bytes())?;
-        files::write(&self.path("tokenizer_config.json"), tokenizer.config_json().as_bytes())?;
+        let texts = match tokenizers {
+            Tokenizers::Shared(t) => [("tokenizer.json", t.to_json()), ("tokenizer_config.json", t.config_json())],
+            Tokenizers::Separate { source, target } => {
+                [("source_tokenizer.json", source.to_json()), ("target_tokenizer.json", target.to_json())]
+            }
+        };
+        // A run that was killed here may have had other tokenizers.
+        for stale in TOKENIZERS.iter().filter(|stale| texts.iter().all(|(name, _)| name != *stale)) {
+            files::remove(&self.path(stale))?;
+        }
+        for (name, text) in &texts {
+            files::write(&self.path(name), text.as_bytes())?;
+        }
         files::write(&self.path("config.json"), &pretty(&config(recipe, model)))?;
         files::write(&self.path("generation_config.json"), &pretty(&generation(recipe)))?;
         files::write(&self.path("recipe.toml"), recipe.to_toml().as_bytes())
@@ -99,10 +114,18 @@ impl RunDir {
         Recipe::parse(&path.display().to_string(), &text, &[])
     }
 
-    /// The tokenizer that was learned for the run.
-    pub fn tokenizer(&self) -> Result<Tokenizer> {
-        let path = self.path("tokenizer.json");
-        Tokenizer::from_json(&path.display().to_string(), &files::read_text(&path)?)
+    /// The tokenizers that were learned for the run.
+    pub fn tokenizers(&self, recipe: &Recipe) -> Result<Tokenizers> {
+        let read = |name: &str| {
+            let path = self.path(name);
+            Tokenizer::from_json(&path.display().to_string(), &files::read_text(&path)?)
+        };
+        Ok(match recipe.tokenizer.shared {
+            true => Tokenizers::Shared(read("tokenizer.json")?),
+            false => {
+                Tokenizers::Separate { source: read("source_tokenizer.json")?, target: read("target_tokenizer.json")? }
+            }
+        })
     }
 
     /// The best model so far.
@@ -183,7 +206,12 @@ impl RunDir {
 /// Whether a run puts something of this name into its directory.
 fn is_ours(name: &str) -> bool {
     let results = ["recipe.toml", "model.safetensors", "metrics.jsonl", "metrics.tsv", "loss.svg", "checkpoints"];
-    SET_UP.contains(&name) || results.contains(&name) || files::is_temporary(name)
+    is_set_up(name) || results.contains(&name)
+}
+
+/// Whether [`RunDir::start`] puts something of this name there before recipe.toml.
+fn is_set_up(name: &str) -> bool {
+    SET_UP.contains(&name) || TOKENIZERS.contains(&name) || files::is_temporary(name)
 }
 
 fn pretty(value: &impl Serialize) -> Vec<u8> {
@@ -197,8 +225,8 @@ fn pretty(value: &impl Serialize) -> Vec<u8> {
 fn config(recipe: &Recipe, m: &Transformer) -> serde_json::Value {
     serde_json::json!({
         "model_type": "seqloom",
-        "vocab_size": m.vocabulary,
-        "decoder_vocab_size": m.vocabulary,
+        "vocab_size": m.vocabulary.source(),
+        "decoder_vocab_size": m.vocabulary.target(),
         "d_model": m.d_model,
         "encoder_layers": m.encoder_layers,
         "decoder_layers": m.decoder_layers,
@@ -211,9 +239,9 @@ fn config(recipe: &Recipe, m: &Transformer) -> serde_json::Value {
         "activation_dropout": 0.0,
         "activation_function": recipe.model.activation.to_string(),
         "scale_embedding": m.scale_embedding,
-        "share_encoder_decoder_embeddings": m.tie_embeddings,
+        "share_encoder_decoder_embeddings": m.tie_embeddings && matches!(m.vocabulary, Vocabulary::Shared(_)),
         "tie_word_embeddings": m.tie_embeddings,
-        "max_position_embeddings": recipe.data.max_length.max(recipe.decode.max_length),
+        "max_position_embeddings": positions(recipe, 1),
         "pad_token_id": PAD,
         "bos_token_id": BOS,
         "eos_token_id": EOS,

@@ -8,16 +8,16 @@ use clap::Args;
 use pollster::block_on;
 use seqloom::decode::Decoder;
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::Transformer;
-use seqloom::network::Network;
+use seqloom::models::transformer::{Transformer, Vocabulary};
+use seqloom::network::{Network, positions};
 use seqloom::recipe::{Recipe, TokenizerKind};
 use seqloom::text::batch::{BUCKETS, Batches, Buckets, Example, encode_pairs};
 use seqloom::text::bleu::corpus_bleu;
 use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
-use seqloom::text::tokenizer::{Kind, Tokenizer};
-use seqloom::train::{Trainer, positions};
+use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers};
+use seqloom::train::Trainer;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,9 +60,9 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     }
 
     let data = data::load(&recipe)?;
-    let tokenizer = if going_on { run.tokenizer()? } else { learn_tokenizer(&recipe, &data.train)? };
-    let (train, train_dropped) = encode_pairs(&tokenizer, &data.train, recipe.data.max_length);
-    let (valid, valid_dropped) = encode_pairs(&tokenizer, &data.valid, recipe.data.max_length);
+    let tokenizers = if going_on { run.tokenizers(&recipe)? } else { learn_tokenizers(&recipe, &data.train)? };
+    let (train, train_dropped) = encode_pairs(&tokenizers, &data.train, recipe.data.max_length);
+    let (valid, valid_dropped) = encode_pairs(&tokenizers, &data.valid, recipe.data.max_length);
     data::some_left(train.len(), train_dropped, "training", &recipe)?;
     data::some_left(valid.len(), valid_dropped, "validation", &recipe)?;
     let checksum = checksum(&train);
@@ -74,13 +74,12 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     }
 
     let opened = device::open(&args.device)?;
-    let model = Transformer::new(&recipe.model, tokenizer.vocab_size());
-    let positions = positions(recipe.data.max_length, recipe.decode.max_length);
-    let network = Network::new(opened.device, model.clone(), positions, true)?;
+    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
     eprintln!(
-        "model: {:.2} M parameters, {} tokens in the vocabulary, {:.0} % of the training positions are padding",
+        "model: {:.2} M parameters, {}, {:.0} % of the training positions are padding",
         network.parameters.count() as f64 / 1e6,
-        tokenizer.vocab_size(),
+        vocabulary(&tokenizers),
         100.0 * train.padded_share()
     );
     let mut trainer = block_on(Trainer::new(network, recipe.clone(), train, valid))?;
@@ -97,10 +96,10 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         run.clear()?;
     }
     // A run that goes on may have been told to do so for longer, or to decode otherwise: the recipe says so then.
-    run.start(&recipe, &tokenizer, &model)?;
+    run.start(&recipe, &tokenizers, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
     let decoder = Decoder::new(&mut trainer.network, recipe.decode.max_length);
-    Session { run, data, tokenizer, trainer, decoder, state, report }.train(steps)?;
+    Session { run, data, tokenizers, trainer, decoder, state, report }.train(steps)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -129,13 +128,29 @@ fn check_same(run: &RunDir, recipe: &Recipe) -> Result<()> {
     )))
 }
 
-fn learn_tokenizer(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizer> {
+fn learn_tokenizers(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizers> {
     let kind = match recipe.tokenizer.kind {
         TokenizerKind::Bpe => Kind::Bpe,
         TokenizerKind::Char => Kind::Char,
+        TokenizerKind::Word => Kind::Word,
     };
-    let lines = pairs.iter().flat_map(|(source, target)| [source.as_str(), target.as_str()]);
-    Tokenizer::learn(kind, recipe.tokenizer.vocab_size, lines)
+    let t = &recipe.tokenizer;
+    let rules = Rules { kind, vocab_size: t.vocab_size, lowercase: t.lowercase, min_frequency: t.min_frequency };
+    let (sources, targets) = (pairs.iter().map(|p| p.0.as_str()), pairs.iter().map(|p| p.1.as_str()));
+    Ok(match t.shared {
+        true => Tokenizers::Shared(Tokenizer::learn(&rules, sources.chain(targets))?),
+        false => Tokenizers::Separate {
+            source: Tokenizer::learn(&rules, sources)?,
+            target: Tokenizer::learn(&rules, targets)?,
+        },
+    })
+}
+
+fn vocabulary(tokenizers: &Tokenizers) -> String {
+    match tokenizers.vocabulary() {
+        Vocabulary::Shared(tokens) => format!("{tokens} tokens in the vocabulary"),
+        Vocabulary::Separate { source, target } => format!("{source} source and {target} target tokens"),
+    }
 }
 
 fn batches(recipe: &Recipe, examples: Vec<Example>) -> Result<Batches> {
@@ -171,7 +186,7 @@ fn restore(run: &RunDir, trainer: &mut Trainer, state: &mut TrainingState) -> Re
 struct Session {
     run: RunDir,
     data: Data,
-    tokenizer: Tokenizer,
+    tokenizers: Tokenizers,
     trainer: Trainer,
     decoder: Decoder,
     state: TrainingState,
@@ -228,7 +243,7 @@ impl Session {
     fn evaluate(&mut self) -> Result<bool> {
         let evaluation = block_on(self.trainer.evaluate())?;
         let pairs = &self.data.valid[..self.data.valid.len().min(SCORED)];
-        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
+        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizers, pairs)?;
         self.report.evaluation(&evaluation, scores);
         for ((source, _), translation) in pairs.iter().zip(&translations).take(2) {
             self.report.say(&format!("    {source}\n    -> {translation}"));
@@ -257,11 +272,11 @@ impl Session {
         let (file, parameters) = self.run.model()?;
         self.trainer.network.write_parameters(&file, &parameters)?;
         let pairs = &self.data.test;
-        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
+        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizers, pairs)?;
         let sources: Vec<&str> = pairs.iter().map(|p| p.0.as_str()).collect();
-        let references: Vec<&str> = pairs.iter().map(|p| p.1.as_str()).collect();
+        let references: Vec<String> = pairs.iter().map(|p| judged(&self.tokenizers, &p.1)).collect();
         let nearest = nearest_translations(&self.data.train, &sources);
-        let nearest: Vec<&str> = nearest.iter().map(String::as_str).collect();
+        let nearest: Vec<String> = nearest.iter().map(|translation| judged(&self.tokenizers, translation)).collect();
         eprintln!("\n{} held-out sentences:", pairs.len());
         for i in 0..pairs.len().min(SHOWN) {
             let verdict = if translations[i] == references[i] { "=" } else { "~" };
@@ -292,14 +307,20 @@ impl Session {
 pub fn score(
     network: &mut Network,
     decoder: &mut Decoder,
-    tokenizer: &Tokenizer,
+    tokenizers: &Tokenizers,
     pairs: &[Pair],
 ) -> Result<(Vec<String>, Scores)> {
-    let sources: Vec<Vec<u32>> = pairs.iter().map(|(source, _)| tokenizer.encode(source)).collect();
+    let sources: Vec<Vec<u32>> = pairs.iter().map(|(source, _)| tokenizers.source().encode(source)).collect();
     let ids = block_on(decoder.greedy(network, &sources))?;
-    let translations: Vec<String> = ids.iter().map(|ids| tokenizer.decode(ids)).collect();
-    let references: Vec<String> = pairs.iter().map(|(_, target)| target.clone()).collect();
-    let bleu = corpus_bleu(&translations, &references).score;
-    let chrf = corpus_chrf(&translations, &references);
+    let translations: Vec<String> = ids.iter().map(|ids| tokenizers.target().decode(ids)).collect();
+    let hypotheses: Vec<String> = translations.iter().map(|translation| judged(tokenizers, translation)).collect();
+    let references: Vec<String> = pairs.iter().map(|(_, target)| judged(tokenizers, target)).collect();
+    let bleu = corpus_bleu(&hypotheses, &references).score;
+    let chrf = corpus_chrf(&hypotheses, &references);
     Ok((translations, Scores { bleu, chrf }))
+}
+
+/// A text as scores compare it: a model that knows no capitals is not blamed for them.
+fn judged(tokenizers: &Tokenizers, text: &str) -> String {
+    if tokenizers.target().lowercase() { text.to_lowercase() } else { text.to_string() }
 }

@@ -17,7 +17,7 @@ pub(super) struct Conflict {
 
 /// The first rule that `recipe` breaks.
 pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
-    [name, even_width, heads, one_source, pairs_of_files, validation].iter().find_map(|rule| rule(recipe))
+    [name, even_width, heads, even_heads, one_source, pairs_of_files, validation].iter().find_map(|rule| rule(recipe))
 }
 
 /// Whether `name` can name a directory on every system.
@@ -37,9 +37,24 @@ fn name(recipe: &Recipe) -> Option<Conflict> {
 
 fn even_width(recipe: &Recipe) -> Option<Conflict> {
     let model = &recipe.model;
-    (model.positions == Positions::Sinusoidal && !model.d_model.is_multiple_of(2)).then(|| Conflict {
+    let added = [Positions::Sinusoidal, Positions::SinusoidalSplit].contains(&model.positions);
+    (added && !model.d_model.is_multiple_of(2)).then(|| Conflict {
         keys: vec!["model.d_model", "model.positions"],
         text: format!("model.d_model: {} is odd; sines and cosines need an even width", model.d_model),
+    })
+}
+
+/// After `heads`: they divide the width.
+fn even_heads(recipe: &Recipe) -> Option<Conflict> {
+    let model = &recipe.model;
+    let size = model.d_model / model.heads;
+    (model.positions == Positions::Rotary && !size.is_multiple_of(2)).then(|| Conflict {
+        keys: vec!["model.heads", "model.d_model", "model.positions"],
+        text: format!(
+            "model.heads: {} of model.d_model = {} are {size} wide, which is odd; rotary positions turn pairs, so \
+             choose an even model.d_model / model.heads",
+            model.heads, model.d_model
+        ),
     })
 }
 
@@ -174,6 +189,30 @@ mod tests {
             "builtin = \"phrasebook\"\n[model]\nheads = 5\nd_model = 255",
             "my.toml:5: model.d_model: 255 is odd; sines and cosines need an even width",
         );
+    }
+
+    #[test]
+    fn only_added_sinusoids_need_an_even_width() {
+        let text = |positions| {
+            format!("builtin = \"phrasebook\"\n[model]\npositions = \"{positions}\"\nheads = 5\nd_model = 255")
+        };
+        refuses(
+            &text("sinusoidal_split"),
+            "my.toml:6: model.d_model: 255 is odd; sines and cosines need an even width",
+        );
+        let model = Recipe::parse("my.toml", &format!("[data]\n{}", text("learned")), &[]).unwrap().model;
+        assert_eq!((model.positions, model.d_model), (Positions::Learned, 255));
+    }
+
+    #[test]
+    fn rotary_positions_need_an_even_head() {
+        let wrong = "3 wide, which is odd; rotary positions turn pairs, so choose an even model.d_model / model.heads";
+        let refuses = |keys: &str, message: &str| {
+            refuses(&format!("builtin = \"phrasebook\"\n[model]\npositions = \"rotary\"\n{keys}"), message)
+        };
+        refuses("heads = 2\nd_model = 6", &format!("my.toml:5: model.heads: 2 of model.d_model = 6 are {wrong}"));
+        refuses("d_model = 24", &format!("my.toml:5: model.heads: 8 of model.d_model = 24 are {wrong}"));
+        refuses("heads = 5\nd_model = 15", &format!("my.toml:5: model.heads: 5 of model.d_model = 15 are {wrong}"));
     }
 
     #[test]

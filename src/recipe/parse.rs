@@ -232,7 +232,7 @@ mod tests {
             ("model.kind = \"gpt\"", "expected \"transformer\", the only one in this version, found \"gpt\""),
             ("train.optimizer = \"lion\"", "expected \"adamw\", \"adam\" or \"sgd\", found \"lion\""),
             ("train.schedule = \"cosine\"", "expected \"inverse_sqrt\", \"noam\" or \"constant\", found \"cosine\""),
-            ("tokenizer.kind = \"word\"", "expected \"bpe\" or \"char\", found \"word\""),
+            ("tokenizer.kind = \"wrod\"", "expected \"bpe\", \"char\" or \"word\", found \"wrod\""),
             ("model.d_model = 131072", "expected a whole number from 2 to 65536, found 131072"),
             (
                 "model.d_model = 99999999999999999999",

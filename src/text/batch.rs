@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::corpus::Pair;
-use super::tokenizer::{BOS, EOS, PAD, Tokenizer};
+use super::tokenizer::{BOS, EOS, PAD, Tokenizers};
 use crate::error::{Error, Result};
 
 pub use crate::ops::cross_entropy::IGNORE;
@@ -37,9 +37,11 @@ impl Example {
 
 /// The pairs as examples, and how many were dropped because a side takes more than `max_length` positions, the special
 /// token included.
-pub fn encode_pairs(tokenizer: &Tokenizer, pairs: &[Pair], max_length: usize) -> (Vec<Example>, usize) {
-    let encode =
-        |(source, target): &Pair| Example { source: tokenizer.encode(source), target: tokenizer.encode(target) };
+pub fn encode_pairs(tokenizers: &Tokenizers, pairs: &[Pair], max_length: usize) -> (Vec<Example>, usize) {
+    let encode = |(source, target): &Pair| Example {
+        source: tokenizers.source().encode(source),
+        target: tokenizers.target().encode(target),
+    };
     let fits = |example: &Example| example.lengths().0.max(example.lengths().1) <= max_length;
     let examples: Vec<Example> = pairs.iter().map(encode).filter(fits).collect();
     let dropped = pairs.len() - examples.len();

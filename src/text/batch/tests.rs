@@ -1,5 +1,5 @@
 use super::*;
-use crate::text::tokenizer::Kind;
+use crate::text::tokenizer::{Kind, Rules, Tokenizer};
 
 /// Pairs whose sides are about as long as each other, with no token twice, so that each can be found again.
 fn random_examples(seed: u64, count: usize, longest: u64) -> Vec<Example> {
@@ -43,9 +43,9 @@ fn a_batch_by_hand() {
 
 #[test]
 fn long_pairs_are_dropped_and_counted() {
-    let tokenizer = Tokenizer::learn(Kind::Char, 100, ["abc"].into_iter()).unwrap();
+    let tokenizers = Tokenizers::Shared(Tokenizer::learn(&Rules::new(Kind::Char, 100), ["abc"].into_iter()).unwrap());
     let pairs = [("ab", "c"), ("abc", "c"), ("a", "abcc"), ("", "a")].map(|(s, t)| (s.to_owned(), t.to_owned()));
-    let (examples, dropped) = encode_pairs(&tokenizer, &pairs, 3);
+    let (examples, dropped) = encode_pairs(&tokenizers, &pairs, 3);
     assert_eq!(dropped, 2);
     assert_eq!(examples[0], Example { source: vec![4, 5], target: vec![6] });
     assert_eq!(examples[1].lengths(), (1, 2));
