@@ -14,12 +14,12 @@ use seqloom::checkpoint;
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::Transformer;
-use seqloom::network::Network;
+use seqloom::network::{Network, positions};
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
 use seqloom::text::batch::{BUCKETS, BatchPlan, Batches, Buckets, encode_pairs};
 use seqloom::text::corpus::Pair;
-use seqloom::text::tokenizer::Tokenizer;
+use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::Progress;
 use std::path::Path;
 
@@ -43,15 +43,15 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let recipe = run.recipe()?;
     let done = run.latest()?.map_or(Progress::default(), |(_, checkpoint)| checkpoint.state.progress);
     let steps = args.get(2).map_or(Ok(done.step), |steps| steps.parse())?;
-    Ok(write(&recipe, &run.tokenizer()?, &done, steps, Path::new(out))?)
+    Ok(write(&recipe, &run.tokenizers(&recipe)?, &done, steps, Path::new(out))?)
 }
 
-fn write(recipe: &Recipe, tokenizer: &Tokenizer, done: &Progress, steps: u64, out: &Path) -> Result<()> {
+fn write(recipe: &Recipe, tokenizers: &Tokenizers, done: &Progress, steps: u64, out: &Path) -> Result<()> {
     let data = data::load(recipe)?;
-    let train = batches(recipe, tokenizer, &data.train)?;
-    let valid = batches(recipe, tokenizer, &data.valid)?;
-    let model = Transformer::new(&recipe.model, tokenizer.vocab_size());
-    let network = Network::new(Device::cpu(), model, recipe.data.max_length, false)?;
+    let train = batches(recipe, tokenizers, &data.train)?;
+    let valid = batches(recipe, tokenizers, &data.valid)?;
+    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let network = Network::new(Device::cpu(), model, positions(recipe, 1), false)?;
     let save = |name: &str, tensors: &[(String, Tensor)]| files::write(&out.join(name), &checkpoint::save(tensors)?);
 
     files::make_dir(out)?;
@@ -85,9 +85,9 @@ fn write(recipe: &Recipe, tokenizer: &Tokenizer, done: &Progress, steps: u64, ou
     Ok(())
 }
 
-fn batches(recipe: &Recipe, tokenizer: &Tokenizer, pairs: &[Pair]) -> Result<Batches> {
+fn batches(recipe: &Recipe, tokenizers: &Tokenizers, pairs: &[Pair]) -> Result<Batches> {
     let t = &recipe.train;
-    let (examples, _) = encode_pairs(tokenizer, pairs, recipe.data.max_length);
+    let (examples, _) = encode_pairs(tokenizers, pairs, recipe.data.max_length);
     Batches::new(Buckets::choose(&examples, t.batch_tokens, t.batch_size, BUCKETS)?, examples)
 }
 
