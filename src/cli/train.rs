@@ -13,7 +13,7 @@ use seqloom::interchange;
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{Recipe, TokenizerKind};
-use seqloom::text::batch::{Batches, Buckets, Example, encode_pairs};
+use seqloom::text::batch::{BUCKETS, Batches, Buckets, Example, encode_pairs};
 use seqloom::text::bleu::corpus_bleu;
 use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
@@ -26,8 +26,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Shapes of batches that are planned and compiled.
-const BUCKETS: usize = 4;
 /// Pairs that an evaluation during training translates.
 const SCORED: usize = 200;
 /// Pairs that the end of a run shows.
