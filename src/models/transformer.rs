@@ -202,10 +202,14 @@ impl Transformer {
 
     /// Logits (rows, V) of states (..., C).
     pub fn logits(&self, g: &mut Graph, w: &Weights, x: Value) -> Value {
-        let table = if self.tie_embeddings { "model.shared.weight" } else { "lm_head.weight" };
         let rows = g.ty(x).rows();
-        let logits = g.scoped("logits", |g| g.linear(x, w.get(table), None, Activation::None));
+        let logits = g.scoped("logits", |g| g.linear(x, self.output_table(w), None, Activation::None));
         g.reshape(logits, &[rows, self.vocabulary])
+    }
+
+    /// What states are projected to logits by, (V, C).
+    pub fn output_table(&self, w: &Weights) -> Value {
+        w.get(if self.tie_embeddings { "model.shared.weight" } else { "lm_head.weight" })
     }
 
     fn embed(&self, g: &mut Graph, w: &Weights, side: &str, ids: Value, by_token: Value, c: &Context) -> Value {
