@@ -4,6 +4,7 @@ mod mistakes;
 mod resume;
 mod run_directory;
 mod streams;
+mod text;
 
 use seqloom::case::Draw;
 use serde_json::Value;
