@@ -82,7 +82,7 @@ impl Rules {
 pub struct Tokenizer {
     kind: Kind,
     lowercase: bool,
-    inner: tokenizers::Tokenizer,
+    inner: Box<tokenizers::Tokenizer>,
 }
 
 impl Tokenizer {
@@ -97,7 +97,7 @@ impl Tokenizer {
 
     /// Puts the pipeline of `kind` around a model whose first four tokens are the specials.
     fn assemble(kind: Kind, lowercase: bool, model: impl Into<ModelWrapper>) -> Self {
-        let mut inner = tokenizers::Tokenizer::new(model);
+        let mut inner = Box::new(tokenizers::Tokenizer::new(model));
         inner.with_normalizer(lowercase.then_some(Lowercase)).expect("no added token is normalized");
         inner.with_pre_tokenizer(Some(pre_tokenizer(kind))).with_decoder(Some(decoder(kind)));
         let specials = SPECIALS.map(|token| AddedToken::from(token, true));
