@@ -246,11 +246,11 @@ impl Recipe {
         parse::parse(file, text, overrides)
     }
 
-    /// Reads the recipe of a run directory. Unlike others it need not say where the data is: nobody knows what an
-    /// imported model has learned from.
+    /// Reads the recipe of a run directory, which has every section. Unlike others it need not say where the data is:
+    /// nobody knows what an imported model has learned from.
     ///
     /// # Errors
-    /// As [`Recipe::parse`].
+    /// As [`Recipe::parse`]; a section is missing.
     pub fn parse_stored(file: &str, text: &str) -> Result<Recipe> {
         parse::parse_stored(file, text)
     }

@@ -33,7 +33,12 @@ pub(super) fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Reci
 
 /// See [`Recipe::parse_stored`].
 pub(super) fn parse_stored(file: &str, text: &str) -> Result<Recipe> {
-    assemble(file, &read_file(file, text)?, false)
+    let settings = read_file(file, text)?;
+    let has = |section: &str| settings.iter().any(|s| s.key.path.split_once('.').is_some_and(|(s, _)| s == section));
+    match SECTIONS.iter().find(|section| !section.name.is_empty() && !has(section.name)) {
+        Some(section) => fail(file, format!("[{}] is missing: this is not the whole recipe of a run", section.name)),
+        None => assemble(file, &settings, false),
+    }
 }
 
 /// The recipe of these settings; `wants_data`: it must say where the data is.
@@ -141,6 +146,22 @@ mod tests {
     #[track_caller]
     fn refuses(text: &str, overrides: &[&str], message: &str) {
         assert_eq!(read(text, overrides).unwrap_err(), message);
+    }
+
+    #[test]
+    fn a_stored_recipe_is_whole_and_needs_no_data() {
+        let stored = Recipe { name: "a".into(), ..Recipe::default() };
+        let text = stored.to_toml();
+        assert_eq!(Recipe::parse_stored("recipe.toml", &text).unwrap(), stored);
+        assert!(Recipe::parse("recipe.toml", &text, &[]).unwrap_err().to_string().contains("nothing to learn from"));
+        let refusal = |text: &str| Recipe::parse_stored("recipe.toml", text).unwrap_err().to_string();
+        let half = text.split("[tokenizer]").next().unwrap();
+        let rest = "is missing: this is not the whole recipe of a run";
+        assert_eq!(refusal(half), format!("recipe.toml: [tokenizer] {rest}"));
+        assert_eq!(refusal(""), format!("recipe.toml: [model] {rest}"));
+        let line = 1 + text.split("heads = ").next().unwrap().matches('\n').count();
+        let expected = format!("recipe.toml:{line}: model.heads: 7 does not divide");
+        assert!(refusal(&text.replace("heads = 8", "heads = 7")).starts_with(&expected));
     }
 
     #[test]
