@@ -10,7 +10,7 @@ mod print;
 mod schedule;
 mod table;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::ops::Bound::{Excluded, Included};
 use table::{choices, table};
 
@@ -60,6 +60,8 @@ choices! {
         None = "",
         /// Everyday phrases and their translations.
         Phrasebook = "phrasebook",
+        /// Ten symbols from 1 to 10, the first a 1, to be given back.
+        Copy = "copy",
     }
     /// How text becomes tokens.
     TokenizerKind {
@@ -147,7 +149,7 @@ table! {
         target: String = String::new();
         /// File of pairs, source TAB target a line; CSV when its name ends in .csv.
         tsv: String = String::new();
-        /// The corpus inside the program.
+        /// The corpus inside the program: English and French phrases, or sequences to be copied.
         builtin: Builtin = Builtin::None;
         /// Training pairs to take from the built-in corpus.
         pairs: usize = 40_000, 1..=10_000_000;
@@ -161,6 +163,10 @@ table! {
         valid_fraction: f64 = 0.05, (Excluded(0.0), Included(0.5));
         /// Longest sentence in tokens, on either side; longer pairs are dropped and counted.
         max_length: usize = 128, 1..=65_536;
+        /// A source ends with </s>, a target begins with <s> and ends with </s>. false: nothing marks their ends, the
+        /// target's first token is given and the others are predicted; decode.start and decode.max_length say then
+        /// where an output begins and ends.
+        marks: bool = true;
     }
     /// How text becomes tokens; learned from the training text and stored with the model.
     tokenizer: Tokenizer {
@@ -224,13 +230,20 @@ table! {
     }
     /// How a trained model writes.
     decode: Decode {
-        /// Longest output in tokens; learned positions end it at data.max_length.
+        /// Longest output in tokens; learned positions end it at data.max_length. Without data.marks the length of every
+        /// output, decode.start included.
         max_length: usize = 128, 1..=65_536;
+        /// Without data.marks: the token that every output begins with. With them it is <s>, which is not written.
+        start: String = String::new();
     }
 }
 
 /// The recipes inside the program: name and TOML.
-const BUILTIN: &[(&str, &str)] = &[("phrasebook", include_str!("../recipes/phrasebook.toml"))];
+const BUILTIN: &[(&str, &str)] = &[
+    ("phrasebook", include_str!("../recipes/phrasebook.toml")),
+    ("copy", include_str!("../recipes/copy.toml")),
+    ("multi30k", include_str!("../recipes/multi30k.toml")),
+];
 
 impl Recipe {
     /// Reads a recipe's `text`, then applies `overrides`, each "section.key=value" as after `--set`.
@@ -246,8 +259,7 @@ impl Recipe {
         parse::parse(file, text, overrides)
     }
 
-    /// Reads the recipe of a run directory, which has every section. Unlike others it need not say where the data is:
-    /// nobody knows what an imported model has learned from.
+    /// Reads the recipe of a run directory, which has every section.
     ///
     /// # Errors
     /// As [`Recipe::parse`]; a section is missing.
@@ -266,12 +278,24 @@ impl Recipe {
         set.ok_or_else(|| format!("expected {}", (key.expected)()))
     }
 
-    /// Whether the keys fit each other, whatever the data.
+    /// Whether the keys fit each other.
     ///
     /// # Errors
     /// What does not fit.
-    pub fn check_model(&self) -> std::result::Result<(), String> {
-        check::conflict(self, false).map_or(Ok(()), |conflict| Err(conflict.text))
+    pub fn check(&self) -> std::result::Result<(), String> {
+        check::conflict(self).map_or(Ok(()), |conflict| Err(conflict.text))
+    }
+
+    /// Fails when there is nothing to learn from: a recipe may leave the files to who trains with it. `file` is its name
+    /// for the message.
+    pub fn require_data(&self, file: &str) -> Result<()> {
+        match check::has_data(self) {
+            true => Ok(()),
+            false => Err(Error::Input(format!(
+                "{file}: there is nothing to learn from; add --set data.source=FILE --set data.target=FILE, two files \
+                 of which line n of one translates line n of the other, or set data.tsv or data.builtin"
+            ))),
+        }
     }
 
     /// The recipe as TOML with every key, its documentation, what it may be and its default.

@@ -205,6 +205,24 @@ fn a_line_is_translated_alike_in_every_batch_on_a_gpu() {
     translates_each_line_alone(gpu());
 }
 
+/// Without marks of its own, a decoder that is given those of the others writes what they write, and goes on behind
+/// the end.
+#[test]
+fn without_marks_a_translation_begins_where_it_is_told_and_has_one_length() {
+    let mut network = network(Device::cpu(), POSITIONS);
+    let (lines, mut marked) = (lines(20), Decoder::new(&mut network, LONGEST));
+    let mut unmarked = Decoder::new(&mut network, LONGEST + 1).unmarked(BOS);
+    let ended: Vec<Vec<u32>> = lines.iter().map(|line| [&line[..], &[EOS]].concat()).collect();
+    let wanted = block_on(marked.greedy(&mut network, &lines)).expect("the device works");
+    let have = block_on(unmarked.greedy(&mut network, &ended)).expect("the device works");
+    assert!(wanted.iter().any(|line| line.len() < LONGEST), "no line ends");
+    for (have, wanted) in have.iter().zip(&wanted) {
+        assert_eq!(have.len(), LONGEST + 1);
+        assert!(have[0] == BOS && have[1..].starts_with(wanted), "{have:?}, marked {wanted:?}");
+        assert!(wanted.len() == LONGEST || have[1 + wanted.len()] == EOS);
+    }
+}
+
 /// Largest difference, relative to the largest logit of the row.
 fn apart(have: &[f32], want: &[f32]) -> f64 {
     assert!(have.iter().chain(want).all(|v| v.is_finite()));
@@ -323,7 +341,7 @@ fn trains_alike(options: &Model) {
     recipe.model = Model { norm, activation, positions, ..recipe.model };
     let reversed = |source: &Vec<u32>| source.iter().rev().copied().collect();
     let examples: Vec<Example> =
-        lines(80).into_iter().map(|source| Example { target: reversed(&source), source }).collect();
+        lines(80).into_iter().map(|source| Example::marked(source.clone(), reversed(&source))).collect();
     let run = |device: Device| {
         let buckets = Buckets::choose(&examples, recipe.train.batch_tokens, 0, 3).expect("buckets");
         let batches = Batches::new(buckets, examples.clone()).expect("batches");

@@ -50,8 +50,7 @@ fn examples(golden: &BTreeMap<String, Tensor>) -> Vec<Example> {
         let width = golden[name].ty().cols();
         golden[name].as_u32()[r * width + skip..][..golden[lengths].as_u32()[r] as usize - 1].to_vec()
     };
-    let example =
-        |r| Example { source: row("source", "source_lengths", r, 0), target: row("target_in", "target_lengths", r, 1) };
+    let example = |r| Example::marked(row("source", "source_lengths", r, 0), row("target_in", "target_lengths", r, 1));
     (0..4).map(example).collect()
 }
 

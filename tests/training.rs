@@ -48,7 +48,7 @@ fn golden() -> Tensors {
     file.tensors().into_iter().map(tensor).collect()
 }
 
-/// The stored batches as examples without special tokens, four to a batch.
+/// The stored batches as examples, four to a batch.
 fn examples(golden: &Tensors) -> Vec<Example> {
     let mut all = vec![];
     for k in 0..10 {
@@ -56,7 +56,7 @@ fn examples(golden: &Tensors) -> Vec<Example> {
         for r in 0..4 {
             let source = &get("source")[r * 9..][..get("source_lengths")[r] as usize - 1];
             let target = &get("target_in")[r * 8 + 1..][..get("target_lengths")[r] as usize - 1];
-            all.push(Example { source: source.into(), target: target.into() });
+            all.push(Example::marked(source.into(), target.into()));
         }
     }
     all
@@ -201,7 +201,7 @@ fn the_longest_pair_of_any_max_length_trains() {
         let keys = [format!("data.max_length={longest}"), "decode.max_length=3".into(), kind];
         let recipe = Recipe::parse("longest", RECIPE, &keys).expect("a recipe");
         let side: Vec<u32> = (0..longest as u32 - 1).map(|i| 4 + i).collect();
-        let examples = vec![Example { source: side.clone(), target: side }; 3];
+        let examples = vec![Example::marked(side.clone(), side); 3];
         let buckets = Buckets::choose(&examples, 64, 0, 4).expect("buckets");
         let batches = Batches::new(buckets, examples).expect("batches");
         let model = Transformer::new(&recipe.model, 37);

@@ -42,7 +42,7 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let mut loaded = load(&args.model, &args.device)?;
     let recipe = &loaded.recipe;
     let longest = loaded.network.positions();
-    let (examples, dropped) = encode_pairs(&loaded.tokenizers, &pairs.pairs, longest);
+    let (examples, dropped) = encode_pairs(&loaded.tokenizers, &pairs.pairs, recipe.data.marks, longest);
     if examples.is_empty() {
         return Err(Error::Input(format!("{source}: all {dropped} lines have more than {longest} tokens")));
     }

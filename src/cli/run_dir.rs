@@ -81,13 +81,20 @@ impl RunDir {
         Ok(begun && files::list(&self.path("checkpoints"))?.is_empty())
     }
 
-    /// Writes what does not change during a sitting, and removes what a killed one left half written.
-    pub fn start(&self, recipe: &Recipe, tokenizers: &Tokenizers, model: &Transformer) -> Result<()> {
+    /// Writes what does not change during a sitting, and removes what a killed one left half written. `start` is what
+    /// outputs begin with where sentences have no marks.
+    pub fn start(
+        &self,
+        recipe: &Recipe,
+        tokenizers: &Tokenizers,
+        model: &Transformer,
+        start: Option<u32>,
+    ) -> Result<()> {
         files::make_dir(&self.path("checkpoints"))?;
         for dir in [self.0.clone(), self.path("checkpoints")] {
             files::remove_temporary(&dir)?;
         }
-        let texts = set_up(recipe, tokenizers, model);
+        let texts = set_up(recipe, tokenizers, model, start);
         // A run that was killed here may have had other tokenizers.
         for stale in TOKENIZERS.iter().filter(|stale| texts.iter().all(|(name, _)| name != *stale)) {
             files::remove(&self.path(stale))?;
@@ -102,11 +109,12 @@ impl RunDir {
         recipe: &Recipe,
         tokenizers: &Tokenizers,
         model: &Transformer,
+        start: Option<u32>,
         parameters: &[(String, Tensor)],
     ) -> Result<()> {
         let extras = interchange::extras(recipe, model, parameters);
         let mut all = vec![("model.safetensors", checkpoint::save(parameters.iter().chain(&extras))?)];
-        all.extend(set_up(recipe, tokenizers, model));
+        all.extend(set_up(recipe, tokenizers, model, start));
         let all: Vec<(&str, &[u8])> = all.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
         files::write_dir(&self.0, &all)
     }
@@ -235,16 +243,22 @@ fn is_set_up(name: &str) -> bool {
 }
 
 /// The files of a run that no step of training changes, in the order in which they are written.
-fn set_up(recipe: &Recipe, tokenizers: &Tokenizers, model: &Transformer) -> Vec<(&'static str, Vec<u8>)> {
+fn set_up(
+    recipe: &Recipe,
+    tokenizers: &Tokenizers,
+    model: &Transformer,
+    start: Option<u32>,
+) -> Vec<(&'static str, Vec<u8>)> {
+    let json = |t: &Tokenizer| if recipe.data.marks { t.to_json() } else { t.to_json_without_marks() };
     let texts = match tokenizers {
-        Tokenizers::Shared(t) => [("tokenizer.json", t.to_json()), ("tokenizer_config.json", t.config_json())],
+        Tokenizers::Shared(t) => [("tokenizer.json", json(t)), ("tokenizer_config.json", t.config_json())],
         Tokenizers::Separate { source, target } => {
-            [("source_tokenizer.json", source.to_json()), ("target_tokenizer.json", target.to_json())]
+            [("source_tokenizer.json", json(source)), ("target_tokenizer.json", json(target))]
         }
     };
     let mut all: Vec<(&str, Vec<u8>)> = texts.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
-    all.push(("config.json", pretty(&interchange::config(recipe, model))));
-    all.push(("generation_config.json", pretty(&interchange::generation_config(recipe))));
+    all.push(("config.json", pretty(&interchange::config(recipe, model, start))));
+    all.push(("generation_config.json", pretty(&interchange::generation_config(recipe, start))));
     all.push(("recipe.toml", recipe.to_toml().into_bytes()));
     all
 }

@@ -3,6 +3,7 @@
 use super::data::{self, Data};
 use super::report::{Report, Scores, clock};
 use super::run_dir::{Checkpoint, RunDir, TrainingState};
+use super::translate::decoder;
 use super::{DeviceArgs, device, files, init_from, recipes};
 use clap::Args;
 use pollster::block_on;
@@ -63,16 +64,17 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     }
 
     let begun = going_on && run.has_checkpoint()?;
-    let start = if begun { None } else { init_from::read(&recipe, &dir)? };
+    let origin = if begun { None } else { init_from::read(&recipe, &dir)? };
 
     let data = data::load(&recipe)?;
-    let tokenizers = match &start {
+    let tokenizers = match &origin {
         _ if going_on => run.tokenizers(&recipe)?,
-        Some(start) => start.tokenizers.clone(),
+        Some(origin) => origin.tokenizers.clone(),
         None => learn_tokenizers(&recipe, &data.train)?,
     };
-    let (train, train_dropped) = encode_pairs(&tokenizers, &data.train, recipe.data.max_length);
-    let (valid, valid_dropped) = encode_pairs(&tokenizers, &data.valid, recipe.data.max_length);
+    let (train, train_dropped) = encode_pairs(&tokenizers, &data.train, recipe.data.marks, recipe.data.max_length);
+    let (valid, valid_dropped) = encode_pairs(&tokenizers, &data.valid, recipe.data.marks, recipe.data.max_length);
+    let start = data::start(&recipe, &tokenizers)?;
     data::some_left(train.len(), train_dropped, "training", &recipe)?;
     data::some_left(valid.len(), valid_dropped, "validation", &recipe)?;
     let checksum = checksum(&train);
@@ -80,7 +82,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     eprintln!("data: {}; {} to train, {} to validate", data.report, train.examples().len(), valid.examples().len());
     if train_dropped + valid_dropped > 0 {
         let dropped = train_dropped + valid_dropped;
-        eprintln!("data: {dropped} pairs with more than {} tokens on a side dropped", recipe.data.max_length);
+        eprintln!("data: {dropped} pairs are dropped: they have {}", data::unfit(&recipe));
     }
 
     let opened = device::open(&args.device)?;
@@ -96,9 +98,9 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         eprintln!("model: transformers cannot open it: it has no class for {what}");
     }
     let mut trainer = block_on(Trainer::new(network, recipe.clone(), train, valid))?;
-    if let Some(start) = start {
-        trainer.network.write_parameters(&start.file, &start.parameters)?;
-        eprintln!("model: starts from {}, with its tokenizer", start.file);
+    if let Some(origin) = origin {
+        trainer.network.write_parameters(&origin.file, &origin.parameters)?;
+        eprintln!("model: starts from {}, with its tokenizer", origin.file);
     }
     let mut state = TrainingState { device: opened.name, data: checksum, ..TrainingState::default() };
     if going_on {
@@ -114,10 +116,10 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         run.clear()?;
     }
     // A run that goes on may have been told to do so for longer, or to decode otherwise: the recipe says so then.
-    run.start(&recipe, &tokenizers, &model)?;
+    run.start(&recipe, &tokenizers, &model, start)?;
     run.refresh_best(&state, &recipe, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
-    let decoder = Decoder::new(&mut trainer.network, recipe.decode.max_length);
+    let decoder = decoder(&mut trainer.network, &recipe, start);
     Session { run, data, tokenizers, trainer, decoder, state, report }.train(steps)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -129,7 +131,9 @@ fn read_recipe(args: &Train) -> Result<Recipe> {
         None if path.exists() || args.recipe.ends_with(".toml") => files::read_text(path)?,
         None => recipes::builtin(&args.recipe)?.to_string(),
     };
-    Recipe::parse(&args.recipe, &text, &args.set)
+    let recipe = Recipe::parse(&args.recipe, &text, &args.set)?;
+    recipe.require_data(&args.recipe)?;
+    Ok(recipe)
 }
 
 /// A run goes on with the recipe that it was started with; only how long and how often may change.
@@ -181,7 +185,8 @@ fn batches(recipe: &Recipe, examples: Vec<Example>) -> Result<Batches> {
 /// FNV-1a over every token: tells a resumed run that its data is still the same.
 fn checksum(examples: &[Example]) -> String {
     let mut hash = 0xcbf29ce484222325u64;
-    for word in examples.iter().flat_map(|e| e.source.iter().chain([&u32::MAX]).chain(&e.target).chain([&u32::MAX])) {
+    for word in examples.iter().flat_map(|e| e.source().iter().chain([&u32::MAX]).chain(e.target()).chain([&u32::MAX]))
+    {
         hash = (hash ^ *word as u64).wrapping_mul(0x100000001b3);
     }
     format!("{hash:016x}")

@@ -1,7 +1,7 @@
 //! `seqloom translate`: standard input, line by line, to standard output.
 
 use super::run_dir::RunDir;
-use super::{DeviceArgs, device};
+use super::{DeviceArgs, data, device};
 use clap::Args;
 use pollster::block_on;
 use seqloom::decode::Decoder;
@@ -50,8 +50,17 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let opened = device::open(device)?;
     let mut network = Network::new(opened.device, model, positions(&recipe, POSITIONS), false)?;
     network.write_parameters(&file, &parameters)?;
-    let decoder = Decoder::new(&mut network, recipe.decode.max_length);
+    let decoder = decoder(&mut network, &recipe, data::start(&recipe, &tokenizers)?);
     Ok(Loaded { recipe, tokenizers, network, decoder })
+}
+
+/// A decoder as the recipe has it; `start` is what outputs begin with where sentences have no marks.
+pub fn decoder(network: &mut Network, recipe: &Recipe, start: Option<u32>) -> Decoder {
+    let decoder = Decoder::new(network, recipe.decode.max_length);
+    match start {
+        Some(start) => decoder.unmarked(start),
+        None => decoder,
+    }
 }
 
 /// Translates; an empty line stays one.
@@ -63,7 +72,7 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
         .map_err(|e| Error::Input(format!("standard input cannot be read: {e}")))?;
     let lines = if bytes.is_empty() { vec![] } else { corpus::lines("standard input", &bytes)? };
     let sources: Vec<Vec<u32>> = lines.iter().map(|line| loaded.tokenizers.source().encode(line)).collect();
-    warn_of_long(&sources, loaded.recipe.data.max_length, loaded.network.positions());
+    warn_of_long(&sources, &loaded.recipe, loaded.network.positions());
     let spoken: Vec<usize> = (0..lines.len()).filter(|&i| !lines[i].trim().is_empty()).collect();
     let chosen: Vec<Vec<u32>> = spoken.iter().map(|&i| sources[i].clone()).collect();
     let ids = block_on(loaded.decoder.greedy(&mut loaded.network, &chosen))?;
@@ -80,12 +89,13 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
 }
 
 /// Says once that some lines are longer than the model was trained for, and which ones are cut.
-fn warn_of_long(sources: &[Vec<u32>], trained: usize, positions: usize) {
-    let longer = sources.iter().filter(|s| s.len() + 1 > trained).count();
+fn warn_of_long(sources: &[Vec<u32>], recipe: &Recipe, positions: usize) {
+    let (trained, mark) = (recipe.data.max_length, usize::from(recipe.data.marks));
+    let longer = sources.iter().filter(|s| s.len() + mark > trained).count();
     if longer > 0 {
         eprintln!("warning: {longer} lines have more than the {trained} tokens that the model was trained for");
     }
-    for (i, _) in sources.iter().enumerate().filter(|(_, s)| s.len() + 1 > positions) {
+    for (i, _) in sources.iter().enumerate().filter(|(_, s)| s.len() + mark > positions) {
         eprintln!("warning: line {} has more than {positions} tokens and is cut there", i + 1);
     }
 }

@@ -19,8 +19,9 @@ pub fn computed_positions(kind: Positions, rows: usize, d_model: usize) -> Optio
 }
 
 /// `config.json`: every field of the class, because its defaults are those of other models. Where there is no class,
-/// the same words without one. `seqloom` holds what the class has no field for.
-pub fn config(recipe: &Recipe, m: &Transformer) -> Value {
+/// the same words without one. `seqloom` holds what the class has no field for. `start` is what outputs begin with where sentences
+/// have no marks.
+pub fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
     let mut config = json!({
         "model_type": "seqloom",
         "is_encoder_decoder": true,
@@ -47,7 +48,7 @@ pub fn config(recipe: &Recipe, m: &Transformer) -> Value {
         "pad_token_id": PAD,
         "bos_token_id": BOS,
         "eos_token_id": EOS,
-        "decoder_start_token_id": BOS,
+        "decoder_start_token_id": start.unwrap_or(BOS),
         "forced_eos_token_id": null,
         "use_cache": true,
         "dtype": "float32",
@@ -56,6 +57,7 @@ pub fn config(recipe: &Recipe, m: &Transformer) -> Value {
             "norm_eps": recipe.model.norm_eps,
             "positions": recipe.model.positions.to_string(),
             "bias": m.bias,
+            "marks": recipe.data.marks,
         },
     });
     if let Ok(class) = class(&recipe.model, m.vocabulary) {
@@ -65,15 +67,17 @@ pub fn config(recipe: &Recipe, m: &Transformer) -> Value {
     config
 }
 
-/// `generation_config.json`: greedy, as `seqloom translate`; transformers counts the token that the decoder starts with.
-pub fn generation_config(recipe: &Recipe) -> Value {
+/// `generation_config.json`: greedy, as `seqloom translate`. transformers counts the token that the decoder starts with,
+/// which without marks is the first of the output.
+pub fn generation_config(recipe: &Recipe, start: Option<u32>) -> Value {
+    let longest = recipe.decode.max_length.min(positions(recipe, 1));
     json!({
         "pad_token_id": PAD,
         "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "decoder_start_token_id": BOS,
+        "eos_token_id": start.is_none().then_some(EOS),
+        "decoder_start_token_id": start.unwrap_or(BOS),
         "forced_eos_token_id": null,
-        "max_length": recipe.decode.max_length.min(positions(recipe, 1)) + 1,
+        "max_length": longest + usize::from(recipe.data.marks),
         "num_beams": 1,
         "do_sample": false,
     })

@@ -130,12 +130,12 @@ impl Transformer {
         let mut declare = |name: String, dims: &[usize], init| all.push(Declaration { name, dims: dims.into(), init });
         let embedding = Init::Normal((d as f64).powf(-0.5));
         let (source, target) = (self.vocabulary.source(), self.vocabulary.target());
-        let mut tables = vec![(self.source_embedding(), source), (self.target_embedding(), target)];
-        tables.push((self.output_embedding(), target));
+        let (read, written) = (self.embedding("decoder"), self.output_embedding());
+        let mut tables = vec![(self.embedding("encoder"), source), (read, target), (written, target)];
         // A matrix that has several uses is one parameter.
         tables.dedup();
         for (table, tokens) in tables {
-            declare(table.to_string(), &[tokens, d], embedding);
+            declare(table, &[tokens, d], embedding);
         }
         if self.positions == Positions::Learned {
             for stack in ["encoder", "decoder"] {
@@ -174,25 +174,17 @@ impl Transformer {
         all
     }
 
-    /// Name of the matrix (tokens, C) that embeds the source.
-    fn source_embedding(&self) -> &'static str {
+    /// Name of the matrix (tokens, C) that embeds what "encoder" or "decoder" reads.
+    fn embedding(&self, stack: &str) -> String {
         match (self.vocabulary, self.tie_embeddings) {
-            (Vocabulary::Shared(_), true) => "model.shared.weight",
-            _ => "model.encoder.embed_tokens.weight",
-        }
-    }
-
-    /// Name of the matrix (V, C) that embeds the target.
-    fn target_embedding(&self) -> &'static str {
-        match (self.vocabulary, self.tie_embeddings) {
-            (Vocabulary::Shared(_), true) => "model.shared.weight",
-            _ => "model.decoder.embed_tokens.weight",
+            (Vocabulary::Shared(_), true) => "model.shared.weight".into(),
+            _ => format!("model.{stack}.embed_tokens.weight"),
         }
     }
 
     /// Name of the matrix (V, C) that makes logits of states.
-    fn output_embedding(&self) -> &'static str {
-        if self.tie_embeddings { self.target_embedding() } else { "lm_head.weight" }
+    fn output_embedding(&self) -> String {
+        if self.tie_embeddings { self.embedding("decoder") } else { "lm_head.weight".into() }
     }
 
     /// The encoder's states (B, S, C).
@@ -283,17 +275,16 @@ impl Transformer {
     /// Logits (rows, V) of states (..., C).
     pub fn logits(&self, g: &mut Graph, w: &Weights, x: Value) -> Value {
         let rows = g.ty(x).rows();
-        let logits = g.scoped("logits", |g| g.linear(x, w.get(self.output_embedding()), None, Activation::None));
+        let logits = g.scoped("logits", |g| g.linear(x, w.get(&self.output_embedding()), None, Activation::None));
         g.reshape(logits, &[rows, self.vocabulary.target()])
     }
 
-    fn embed(&self, g: &mut Graph, w: &Weights, side: &str, tokens: Tokens, c: &Context) -> Value {
-        let table = if side == "encoder" { self.source_embedding() } else { self.target_embedding() };
+    fn embed(&self, g: &mut Graph, w: &Weights, stack: &str, tokens: Tokens, c: &Context) -> Value {
         let scale = if self.scale_embedding { (self.d_model as f32).sqrt() } else { 1.0 };
-        let x = g.embedding(tokens.ids, w.get(table), tokens.by_token, scale);
+        let x = g.embedding(tokens.ids, w.get(&self.embedding(stack)), tokens.by_token, scale);
         let x = match (self.positions, c.positions) {
             (Positions::Rotary, _) => x,
-            (Positions::Learned, _) => g.positions(x, w.get(&format!("model.{side}.embed_positions.weight")), c.start),
+            (Positions::Learned, _) => g.positions(x, w.get(&format!("model.{stack}.embed_positions.weight")), c.start),
             (_, table) => g.positions(x, table.expect("a table of sinusoids"), c.start),
         };
         self.drop(g, x, c, "embedding")

@@ -15,10 +15,10 @@ pub(super) struct Conflict {
     pub text: String,
 }
 
-/// The first rule that `recipe` breaks; that there is no data is one only where data is `wanted`.
-pub(super) fn conflict(recipe: &Recipe, wanted: bool) -> Option<Conflict> {
-    let rules = [name, even_width, heads, even_heads, one_source, pairs_of_files, validation];
-    rules.iter().filter_map(|rule| rule(recipe)).find(|conflict| wanted || conflict.keys != SOURCES)
+/// The first rule that `recipe` breaks.
+pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
+    let rules = [name, even_width, heads, even_heads, one_source, pairs_of_files, validation, start];
+    rules.iter().find_map(|rule| rule(recipe))
 }
 
 /// Whether `name` can name a directory on every system.
@@ -76,20 +76,23 @@ fn heads(recipe: &Recipe) -> Option<Conflict> {
     })
 }
 
-fn one_source(recipe: &Recipe) -> Option<Conflict> {
+/// Whether the recipe says where its data is.
+pub(super) fn has_data(recipe: &Recipe) -> bool {
+    !sources(recipe).is_empty()
+}
+
+/// The sources of data that are set, by a key of each.
+fn sources(recipe: &Recipe) -> Vec<&'static str> {
     let data = &recipe.data;
     let files = [("data.source", &data.source), ("data.target", &data.target)].into_iter().find(|(_, f)| !f.is_empty());
     let tsv = (!data.tsv.is_empty()).then_some("data.tsv");
     let builtin = (data.builtin != Builtin::None).then_some("data.builtin");
-    let set: Vec<&str> = [files.map(|(key, _)| key), tsv, builtin].into_iter().flatten().collect();
-    match set[..] {
-        [] => Some(Conflict {
-            keys: SOURCES.to_vec(),
-            text: "data: nothing to learn from; set data.source and data.target, or data.tsv, \
-                   or data.builtin = \"phrasebook\""
-                .into(),
-        }),
-        [_] => None,
+    [files.map(|(key, _)| key), tsv, builtin].into_iter().flatten().collect()
+}
+
+fn one_source(recipe: &Recipe) -> Option<Conflict> {
+    match sources(recipe)[..] {
+        [] | [_] => None,
         [first, second, ..] => Some(Conflict {
             keys: vec![second, first],
             text: format!(
@@ -131,6 +134,17 @@ fn validation(recipe: &Recipe) -> Option<Conflict> {
     }
 }
 
+fn start(recipe: &Recipe) -> Option<Conflict> {
+    let text = match (recipe.data.marks, recipe.decode.start.is_empty()) {
+        (true, true) | (false, false) => return None,
+        (true, false) => {
+            "decode.start: has no effect where targets begin with <s>; leave it out, or set data.marks = false"
+        }
+        (false, true) => "data.marks: false needs decode.start, the token that every output begins with",
+    };
+    Some(Conflict { keys: vec!["decode.start", "data.marks"], text: text.into() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,11 +160,13 @@ mod tests {
     #[test]
     fn there_is_one_source_of_data() {
         let keep = "keep one of data.source with data.target, data.tsv, data.builtin";
-        refuses(
-            "",
-            "my.toml: data: nothing to learn from; \
-             set data.source and data.target, or data.tsv, or data.builtin = \"phrasebook\"",
-        );
+        let nothing = Recipe::parse("my.toml", "", &[]).unwrap().require_data("my.toml").unwrap_err();
+        assert!(nothing.to_string().starts_with("my.toml: there is nothing to learn from; add --set data.source=FILE"));
+        assert_eq!(nothing.exit_code(), 2);
+        for source in ["tsv = \"a.tsv\"", "builtin = \"copy\"", "source = \"a\"\ntarget = \"b\""] {
+            let recipe = Recipe::parse("my.toml", &format!("[data]\n{source}"), &[]).unwrap();
+            assert!(recipe.require_data("my.toml").is_ok());
+        }
         refuses(
             "tsv = \"a.tsv\"\nbuiltin = \"phrasebook\"",
             &format!("my.toml:3: data.builtin: data.tsv is set too; {keep}"),
@@ -182,6 +198,22 @@ mod tests {
             "my.toml:3: data.valid_tsv: the built-in corpus brings its own pairs to validate on; \
              leave one of the two out",
         );
+    }
+
+    #[test]
+    fn without_marks_there_is_a_start() {
+        let builtin = "builtin = \"copy\"\n";
+        refuses(
+            &format!("{builtin}marks = false"),
+            "my.toml:3: data.marks: false needs decode.start, the token that every output begins with",
+        );
+        refuses(
+            &format!("{builtin}[decode]\nstart = \"1\""),
+            "my.toml:4: decode.start: has no effect where targets begin with <s>; \
+             leave it out, or set data.marks = false",
+        );
+        let text = format!("[data]\n{builtin}marks = false\n[decode]\nstart = \"1\"");
+        assert_eq!(Recipe::parse("my.toml", &text, &[]).unwrap().decode.start, "1");
     }
 
     #[test]
@@ -226,7 +258,7 @@ mod tests {
         }
         let recipe = Recipe { name: "a/b".into(), ..Recipe::default() };
         assert_eq!(
-            conflict(&recipe, true).unwrap().text,
+            conflict(&recipe).unwrap().text,
             "name: \"a/b\" cannot be the name of a directory; \
              use letters, digits, and between them ' ', '-', '_' and '.'"
         );

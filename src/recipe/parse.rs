@@ -28,7 +28,7 @@ pub(super) fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Reci
         settings.retain(|setting| !SOURCES.contains(&setting.key.path) && !VALIDATION.contains(&setting.key.path));
     }
     settings.extend(overrides);
-    assemble(file, &settings, true)
+    assemble(file, &settings)
 }
 
 /// See [`Recipe::parse_stored`].
@@ -37,12 +37,12 @@ pub(super) fn parse_stored(file: &str, text: &str) -> Result<Recipe> {
     let has = |section: &str| settings.iter().any(|s| s.key.path.split_once('.').is_some_and(|(s, _)| s == section));
     match SECTIONS.iter().find(|section| !section.name.is_empty() && !has(section.name)) {
         Some(section) => fail(file, format!("[{}] is missing: this is not the whole recipe of a run", section.name)),
-        None => assemble(file, &settings, false),
+        None => assemble(file, &settings),
     }
 }
 
-/// The recipe of these settings; `wants_data`: it must say where the data is.
-fn assemble(file: &str, settings: &[Setting], wants_data: bool) -> Result<Recipe> {
+/// The recipe of these settings.
+fn assemble(file: &str, settings: &[Setting]) -> Result<Recipe> {
     let mut recipe = Recipe::default();
     for setting in settings {
         setting.apply(&mut recipe)?;
@@ -51,7 +51,7 @@ fn assemble(file: &str, settings: &[Setting], wants_data: bool) -> Result<Recipe
         let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str());
         recipe.name = stem.filter(|stem| check::is_directory_name(stem)).unwrap_or("recipe").into();
     }
-    match check::conflict(&recipe, wants_data) {
+    match check::conflict(&recipe) {
         None => Ok(recipe),
         Some(conflict) => {
             let last = |path: &&str| settings.iter().rfind(|setting| setting.key.path == *path);
@@ -149,11 +149,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_recipe_is_whole_and_needs_no_data() {
+    fn a_stored_recipe_is_whole() {
         let stored = Recipe { name: "a".into(), ..Recipe::default() };
         let text = stored.to_toml();
         assert_eq!(Recipe::parse_stored("recipe.toml", &text).unwrap(), stored);
-        assert!(Recipe::parse("recipe.toml", &text, &[]).unwrap_err().to_string().contains("nothing to learn from"));
         let refusal = |text: &str| Recipe::parse_stored("recipe.toml", text).unwrap_err().to_string();
         let half = text.split("[tokenizer]").next().unwrap();
         let rest = "is missing: this is not the whole recipe of a run";
@@ -286,7 +285,7 @@ mod tests {
         refuses(
             "[data]\nbuiltin = \"wmt\"",
             &[],
-            "my.toml:2: data.builtin: expected \"\" or \"phrasebook\", found \"wmt\"",
+            "my.toml:2: data.builtin: expected \"\", \"phrasebook\" or \"copy\", found \"wmt\"",
         );
     }
 

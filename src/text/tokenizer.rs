@@ -120,9 +120,17 @@ impl Tokenizer {
     }
 
     /// The `tokenizer.json`, which Hugging Face `tokenizers` opens and which gives the same ids there, but for the text
-    /// of special tokens: that is plain text there only with `encode_special_tokens = True`.
+    /// of special tokens: that is plain text there only with `encode_special_tokens = True`. Where special tokens are
+    /// asked for, it adds the `</s>` that [`batch`](super::batch) adds here.
     pub fn to_json(&self) -> String {
         self.inner.to_string(true).expect("a tokenizer is plain data")
+    }
+
+    /// The same for a model of sequences without `<s>` and `</s>`: nothing is ever added.
+    pub fn to_json_without_marks(&self) -> String {
+        let mut inner = self.inner.clone();
+        inner.with_post_processor(None::<TemplateProcessing>);
+        inner.to_string(true).expect("a tokenizer is plain data")
     }
 
     /// The `tokenizer_config.json` beside it, which `transformers.AutoTokenizer` needs. The longest input is the
