@@ -5,6 +5,8 @@ macro_rules! out {
     ($($text:tt)*) => { $crate::cli::files::print(format_args!($($text)*))? };
 }
 
+mod attention;
+mod average;
 mod data;
 mod device;
 mod devices;
@@ -37,6 +39,8 @@ struct Cli {
 enum Command {
     /// Train a model from raw text; the same command again goes on where it stopped
     Train(train::Train),
+    /// Average the parameters of a run's last checkpoints into a model of its own
+    Average(average::Average),
     /// Translate standard input, line by line, to standard output
     Translate(translate::Translate),
     /// Loss, perplexity, BLEU and chrF of a model on a test set
@@ -88,6 +92,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Train(args) => train::run(&args),
+        Command::Average(args) => average::run(&args),
         Command::Translate(args) => translate::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Import(args) => import::run(&args),

@@ -47,7 +47,7 @@ pub fn run(args: &Import) -> Result<ExitCode> {
     let model = read(&args.from)?;
     let transformer = Transformer::new(&model.recipe.model, model.tokenizers.vocabulary());
     let start = data::start(&model.recipe, &model.tokenizers)?;
-    RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, start, &model.parameters)?;
+    RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters, start)?;
     let count: usize = model.parameters.iter().map(|(_, t)| t.ty().elements()).sum();
     eprintln!(
         "{out}: {:.2} M parameters, {} tokens; try: seqloom translate --model {out}",

@@ -17,8 +17,6 @@ use std::path::{Path, PathBuf};
 pub struct TrainingState {
     /// Where training stands.
     pub progress: Progress,
-    /// Lowest validation loss so far, and at which step.
-    pub best: Option<(f64, u64)>,
     /// Seconds of training so far, over all sittings.
     pub seconds: f64,
     /// Device that the steps ran on: another one adds in another order.
@@ -109,8 +107,8 @@ impl RunDir {
         recipe: &Recipe,
         tokenizers: &Tokenizers,
         model: &Transformer,
-        start: Option<u32>,
         parameters: &[(String, Tensor)],
+        start: Option<u32>,
     ) -> Result<()> {
         let extras = interchange::extras(recipe, model, parameters);
         let mut all = vec![("model.safetensors", checkpoint::save(parameters.iter().chain(&extras))?)];
@@ -162,6 +160,14 @@ impl RunDir {
         files::write(&self.path("model.safetensors"), &checkpoint::save(parameters.iter().chain(&extras))?)
     }
 
+    /// The parameters of the checkpoint after a step.
+    pub fn model_after(&self, step: u64) -> Result<(String, Vec<(String, Tensor)>)> {
+        let path = self.checkpoint(step).join("model.safetensors");
+        let file = path.display().to_string();
+        let tensors = checkpoint::load_f32(&file, &files::read(&path)?)?;
+        Ok((file, tensors))
+    }
+
     /// Writes a checkpoint whole, makes its model the run's when it is the best, and drops old ones but the best and
     /// the `train.keep` newest.
     pub fn save(&self, c: &Checkpoint, recipe: &Recipe, model: &Transformer) -> Result<()> {
@@ -174,7 +180,7 @@ impl RunDir {
             ("training_state.json", &pretty(&c.state)),
         ];
         files::write_dir(&self.checkpoint(step), &files)?;
-        let best = c.state.best.map_or(step, |(_, best)| best);
+        let best = c.state.progress.best.map_or(step, |(_, best)| best);
         if best == step {
             self.write_model(recipe, model, &c.parameters)?;
         }
@@ -203,11 +209,9 @@ impl RunDir {
     }
 
     /// Makes the best model the run's again: a run may have been killed between its checkpoint and the copy.
-    pub fn refresh_best(&self, state: &TrainingState, recipe: &Recipe, model: &Transformer) -> Result<()> {
-        let Some((_, step)) = state.best else { return Ok(()) };
-        let path = self.checkpoint(step).join("model.safetensors");
-        let parameters = checkpoint::load_f32(&path.display().to_string(), &files::read(&path)?)?;
-        self.write_model(recipe, model, &parameters)
+    pub fn refresh_best(&self, progress: &Progress, recipe: &Recipe, model: &Transformer) -> Result<()> {
+        let Some((_, step)) = progress.best else { return Ok(()) };
+        self.write_model(recipe, model, &self.model_after(step)?.1)
     }
 
     /// Removes what a run left: `--fresh`. recipe.toml goes last: without it the rest would be no run, should this be
@@ -223,7 +227,8 @@ impl RunDir {
         self.path("checkpoints").join(format!("step-{step:06}"))
     }
 
-    fn steps(&self) -> Result<Vec<u64>> {
+    /// The steps after which there are checkpoints, ascending.
+    pub fn steps(&self) -> Result<Vec<u64>> {
         let names = files::list(&self.path("checkpoints"))?;
         let mut steps: Vec<u64> = names.iter().filter_map(|n| n.strip_prefix("step-")?.parse().ok()).collect();
         steps.sort_unstable();

@@ -19,8 +19,8 @@ pub fn computed_positions(kind: Positions, rows: usize, d_model: usize) -> Optio
 }
 
 /// `config.json`: every field of the class, because its defaults are those of other models. Where there is no class,
-/// the same words without one. `seqloom` holds what the class has no field for. `start` is what outputs begin with where sentences
-/// have no marks.
+/// the same words without one. `seqloom` holds what the class has no field for; `start` is what outputs begin with where
+/// sentences have no marks.
 pub fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
     let mut config = json!({
         "model_type": "seqloom",

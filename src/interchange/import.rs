@@ -212,7 +212,7 @@ impl Foreign {
             let start = usize::from(recipe.data.marks);
             recipe.decode.max_length = (length.min(65_536) as usize).saturating_sub(start).clamp(1, longest);
         }
-        let start = u32::try_from(c.whole("decoder_start_token_id")?).unwrap_or(u32::MAX);
+        let start = c.get("decoder_start_token_id").as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
         let vocabularies = [source, target];
         Ok(Foreign { recipe, notes, file: file.into(), vocabularies, one_vocabulary, start, noted })
     }
@@ -312,6 +312,6 @@ impl Foreign {
             set.map_err(|expected| Error::Input(format!("{file}: {name} has {rows} rows, {expected}")))?;
             self.recipe.decode.max_length = self.recipe.decode.max_length.min(rows);
         }
-        self.recipe.check().map_err(|what| Error::Input(format!("{}: {what}", self.file)))
+        self.recipe.check_model().map_err(|what| Error::Input(format!("{}: {what}", self.file)))
     }
 }

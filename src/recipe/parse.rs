@@ -260,8 +260,13 @@ mod tests {
         let cases = [
             ("model.kind = \"gpt\"", "expected \"transformer\", the only one in this version, found \"gpt\""),
             ("train.optimizer = \"lion\"", "expected \"adamw\", \"adam\" or \"sgd\", found \"lion\""),
-            ("train.schedule = \"cosine\"", "expected \"inverse_sqrt\", \"noam\" or \"constant\", found \"cosine\""),
             ("tokenizer.kind = \"wrod\"", "expected \"bpe\", \"char\" or \"word\", found \"wrod\""),
+            (
+                "train.schedule = \"step\"",
+                "expected \"inverse_sqrt\", \"noam\", \"constant\", \"cosine\", \"linear\", \"wsd\" or \"plateau\", \
+                 found \"step\"",
+            ),
+            ("train.plateau_factor = 1", "expected a number above 0 and below 1, found 1"),
             ("model.d_model = 131072", "expected a whole number from 2 to 65536, found 131072"),
             (
                 "model.d_model = 99999999999999999999",

@@ -163,10 +163,18 @@ impl Tokenizer {
         self.inner.decode(ids, true).expect("every kind joins any tokens")
     }
 
-    /// One token for display, such as `" sui"` or `"<pad>"`; a piece of a character reads U+FFFD, an id outside the
-    /// vocabulary the empty string.
+    /// One token for display, such as `" sui"` or `"<pad>"`; the bytes of a piece of a character read `<0xC3>`, an id
+    /// outside the vocabulary the empty string.
     pub fn token(&self, id: u32) -> String {
-        self.inner.decode(&[id], false).expect("every kind joins any tokens")
+        let text = self.inner.decode(&[id], false).expect("every kind joins any tokens");
+        match (self.kind, self.inner.id_to_token(id)) {
+            (Kind::Bpe, Some(token)) if text.contains('\u{fffd}') => {
+                let bytes: Vec<u8> = token.chars().map(byte).collect();
+                let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("<0x{b:02X}>")).collect::<String>();
+                bytes.utf8_chunks().map(|c| c.valid().to_owned() + &hex(c.invalid())).collect()
+            }
+            _ => text,
+        }
     }
 
     /// Number of tokens: every id is smaller. At most what [`learn`](Self::learn) was asked for.
@@ -239,6 +247,16 @@ fn ends_with_eos() -> TemplateProcessing {
 /// GPT-2's cut into words, without a space put before the first, which decoding could not take back.
 fn byte_level() -> ByteLevel {
     ByteLevel::default().add_prefix_space(false)
+}
+
+/// The byte that a character of the byte-level alphabet stands for: printable ones of Latin-1 for themselves, the
+/// characters from U+0100 on for the other bytes in ascending order.
+fn byte(character: char) -> u8 {
+    let printable = |b: &u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    match u8::try_from(character) {
+        Ok(byte) => byte,
+        Err(_) => (0..=255).filter(|b| !printable(b)).nth(character as usize - 256).expect("68 bytes, 68 characters"),
+    }
 }
 
 fn pre_tokenizer(kind: Kind) -> PreTokenizerWrapper {
