@@ -2,12 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor, Type};
+use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The bytes of a safetensors file with these tensors, marked as PyTorch's so that transformers opens it.
-pub fn save(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
+pub fn save<'a>(tensors: impl IntoIterator<Item = &'a (String, Tensor)>) -> Result<Vec<u8>> {
     let mut views = vec![];
     for (name, tensor) in tensors {
         let dtype = match tensor.ty().dtype {
@@ -41,9 +42,129 @@ pub fn load(file: &str, bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
     Ok(tensors)
 }
 
+/// The tensors of a safetensors file whose numbers are stored as f32, f16 or bf16, by name and as f32. Errors: the
+/// bytes are not such a file; `file` is for the message.
+pub fn load_f32(file: &str, bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
+    let parsed = SafeTensors::deserialize(bytes)
+        .map_err(|e| Error::Input(format!("{file}: not a safetensors file, or a damaged one: {e}")))?;
+    let mut tensors = vec![];
+    for (name, view) in parsed.iter() {
+        let bytes = view.data();
+        let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+        let tensor = match view.dtype() {
+            Dtype::F32 => Tensor::from_bytes(&Type::f32(view.shape()), bytes),
+            Dtype::F16 => Tensor::f32(view.shape(), halves().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
+            Dtype::BF16 => Tensor::f32(view.shape(), halves().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
+            other => {
+                return Err(Error::Input(format!("{file}: {name} is {other:?}; F32, F16 and BF16 can be read")));
+            }
+        };
+        tensors.push((name.to_string(), tensor));
+    }
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(tensors)
+}
+
+/// The mean of several sets of tensors, name by name: sums in f64, rounded once.
+#[derive(Clone, Debug, Default)]
+pub struct Mean {
+    sums: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
+    sets: usize,
+}
+
+impl Mean {
+    /// A mean of nothing yet.
+    pub fn new() -> Mean {
+        Mean::default()
+    }
+
+    /// Adds a set. Errors: a tensor that the sets before it had is missing, there is one that they had not, or one is
+    /// not f32 or of another shape; `file` is for the message.
+    pub fn add(&mut self, file: &str, tensors: &[(String, Tensor)]) -> Result<()> {
+        let wrong = |why: String| Err(Error::Input(format!("{file}: {why}; another model cannot be averaged in")));
+        for (name, tensor) in tensors {
+            let ty = tensor.ty();
+            if ty.dtype != DType::F32 {
+                return wrong(format!("{name} is {ty}, expected f32"));
+            }
+            if self.sets == 0 {
+                self.sums.insert(name.clone(), (ty.dims.clone(), vec![0.0; ty.elements()]));
+            }
+            match self.sums.get_mut(name) {
+                Some((dims, sums)) if *dims == ty.dims => {
+                    sums.iter_mut().zip(tensor.as_f32()).for_each(|(sum, x)| *sum += *x as f64);
+                }
+                Some((dims, _)) => return wrong(format!("{name} is {ty}, expected {}", Type::f32(dims.clone()))),
+                None => return wrong(format!("{name} is not in the checkpoints before it")),
+            }
+        }
+        if tensors.len() < self.sums.len() {
+            let missing = self.sums.keys().find(|name| !tensors.iter().any(|(n, _)| n == *name));
+            return wrong(format!("{} is missing", missing.map_or("a tensor", |name| name)));
+        }
+        self.sets += 1;
+        Ok(())
+    }
+
+    /// The mean of the sets so far. Panics when there are none.
+    pub fn finish(self) -> Vec<(String, Tensor)> {
+        assert!(self.sets > 0, "a mean of nothing");
+        let mean = |sum: &f64| (sum / self.sets as f64) as f32;
+        let tensor = |(name, (dims, sums)): (&String, &(Vec<usize>, Vec<f64>))| {
+            (name.clone(), Tensor::f32(dims.clone(), sums.iter().map(mean).collect()))
+        };
+        self.sums.iter().map(tensor).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn halves_become_f32() {
+        let values = [0.0f32, -1.5, 3.140625, 65504.0, 0.0009765625];
+        let half: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let brain: Vec<u8> = values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect();
+        let views = [("b", Dtype::BF16, &brain), ("h", Dtype::F16, &half)]
+            .map(|(name, dtype, bytes)| (name, TensorView::new(dtype, vec![5], bytes).unwrap()));
+        let loaded = load_f32("x", &safetensors::serialize(views, None).unwrap()).unwrap();
+        let expected: Vec<f32> = values.iter().map(|v| bf16::from_f32(*v).to_f32()).collect();
+        assert_eq!(loaded[0].1, Tensor::f32([5], expected));
+        assert_eq!(loaded[1].1, Tensor::f32([5], values.to_vec()));
+        let ids = save(&[("n".to_string(), Tensor::u32([1], vec![7]))]).unwrap();
+        assert_eq!(load_f32("x", &ids).unwrap_err().to_string(), "x: n is U32; F32, F16 and BF16 can be read");
+    }
+
+    #[test]
+    fn a_mean_is_summed_in_f64_and_rounded_once() {
+        let set = |x: f32| {
+            vec![("a".to_string(), Tensor::f32([1, 2], vec![x, -x])), ("b".into(), Tensor::f32([1], vec![1.0]))]
+        };
+        let mut mean = Mean::new();
+        // In f32 the small ones would vanish beside the large one: 2^24 + 1 = 2^24.
+        for x in [16_777_216.0, 1.0, 1.0, 2.0] {
+            mean.add("x", &set(x)).unwrap();
+        }
+        let want = vec![("a".to_string(), Tensor::f32([1, 2], vec![4_194_305.0, -4_194_305.0])), set(0.0).remove(1)];
+        assert_eq!(mean.finish(), want);
+    }
+
+    #[test]
+    fn a_mean_is_of_one_model() {
+        let mut mean = Mean::new();
+        let tensor = |n: usize| Tensor::f32([n], vec![1.0; n]);
+        mean.add("one", &[("a".into(), tensor(2)), ("b".into(), tensor(2))]).unwrap();
+        let refuses = |tensors: &[(&str, Tensor)], why: &str| {
+            let tensors: Vec<(String, Tensor)> = tensors.iter().map(|(n, t)| (n.to_string(), t.clone())).collect();
+            let message = mean.clone().add("two", &tensors).unwrap_err().to_string();
+            assert_eq!(message, format!("two: {why}; another model cannot be averaged in"));
+        };
+        refuses(&[("a", tensor(2)), ("b", tensor(3))], "b is f32[3], expected f32[2]");
+        refuses(&[("a", tensor(2)), ("c", tensor(2))], "c is not in the checkpoints before it");
+        refuses(&[("a", tensor(2))], "b is missing");
+        refuses(&[("a", Tensor::u32([2], vec![1, 1])), ("b", tensor(2))], "a is u32[2], expected f32");
+    }
 
     #[test]
     fn loads_what_it_saved_bit_for_bit() {
@@ -59,8 +180,10 @@ mod tests {
     #[test]
     fn garbage_is_an_error() {
         for bytes in [&b""[..], b"garbage", &[255; 64]] {
-            let message = load("m.safetensors", bytes).unwrap_err().to_string();
-            assert!(message.starts_with("m.safetensors: not a safetensors file"), "{message}");
+            for load in [load, load_f32] {
+                let message = load("m.safetensors", bytes).unwrap_err().to_string();
+                assert!(message.starts_with("m.safetensors: not a safetensors file"), "{message}");
+            }
         }
     }
 }

@@ -5,11 +5,15 @@ macro_rules! out {
     ($($text:tt)*) => { $crate::cli::files::print(format_args!($($text)*))? };
 }
 
+mod attention;
+mod average;
 mod data;
 mod device;
 mod devices;
 mod evaluate;
 mod files;
+mod import;
+mod init_from;
 mod plot;
 mod recipes;
 mod report;
@@ -35,10 +39,14 @@ struct Cli {
 enum Command {
     /// Train a model from raw text; the same command again goes on where it stopped
     Train(train::Train),
+    /// Average the parameters of a run's last checkpoints into a model of its own
+    Average(average::Average),
     /// Translate standard input, line by line, to standard output
     Translate(translate::Translate),
     /// Loss, perplexity, BLEU and chrF of a model on a test set
     Evaluate(evaluate::Evaluate),
+    /// Make a run directory of a Marian or Pegasus model that transformers saved
+    Import(import::Import),
     /// List the adapters, and which one would be used
     Devices(devices::Devices),
     /// Compare every kernel with its CPU definition on this adapter
@@ -84,8 +92,10 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Train(args) => train::run(&args),
+        Command::Average(args) => average::run(&args),
         Command::Translate(args) => translate::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Recipes(args) => recipes::run(&args),

@@ -84,7 +84,7 @@ impl Network {
     /// Positions, and dropout where there is a step state, for a graph. Adds the input `start`.
     pub fn context(&self, g: &mut Graph, step: Option<Value>) -> Context {
         let positions = self.table.map(|table| g.resident("positions", table, 0, self.memory.ty(table).clone()));
-        Context { step, positions, start: g.input("start", Type::u32([1])) }
+        Context { step, positions, start: g.input("start", Type::u32([1])), record: false }
     }
 
     /// Adds the inputs `source`, `source_lengths` and `source_by_token` for a batch of (rows, length) source tokens.

@@ -3,6 +3,7 @@
 use crate::graph::{Graph, Value};
 use crate::tensor::{Tensor, Type};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// One operation = one graph node = one kernel.
 ///
@@ -30,6 +31,11 @@ pub trait Op: Debug + Send + Sync {
     /// binding of the output. The planner copies first when the input is still needed.
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[]
+    }
+    /// The same operation with one more input, the last, to which its only output is added in place: gradients with
+    /// several parts are summed by it, without a pass of their own.
+    fn adding(&self) -> Option<Arc<dyn Op>> {
+        None
     }
 }
 
@@ -74,7 +80,10 @@ pub struct Shader {
 #[macro_export]
 macro_rules! shader {
     ($name:literal) => {
-        $crate::op::Shader { name: $name, source: include_str!(concat!("../../shaders/", $name, ".wgsl")) }
+        $crate::op::Shader {
+            name: $name,
+            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
+        }
     };
 }
 

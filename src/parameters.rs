@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Memory, Resident, Value};
 use crate::philox::site;
 use crate::tensor::{Tensor, Type};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,6 +78,29 @@ impl Weights {
     /// The value of a parameter that a model may do without.
     pub fn find(&self, name: &str) -> Option<Value> {
         self.0.get(name).copied()
+    }
+}
+
+/// Whether these tensors are the declared parameters. Errors: one is missing, or of another shape, or there is one too
+/// many; `file` is for the message.
+pub fn fit<'a>(
+    declarations: impl Iterator<Item = &'a Declaration> + Clone,
+    file: &str,
+    tensors: &[(String, Tensor)],
+) -> Result<()> {
+    let by_name: HashMap<&str, &Tensor> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
+    for d in declarations.clone() {
+        let found = by_name.get(d.name.as_str());
+        let tensor = found.ok_or_else(|| Error::Input(format!("{file}: {} is missing", d.name)))?;
+        let expected = Type::f32(d.dims.clone());
+        if *tensor.ty() != expected {
+            return Err(Error::Input(format!("{file}: {} is {}, expected {expected}", d.name, tensor.ty())));
+        }
+    }
+    let declared: HashSet<&str> = declarations.map(|d| d.name.as_str()).collect();
+    match tensors.iter().find(|(name, _)| !declared.contains(name.as_str())) {
+        Some((name, _)) => Err(Error::Input(format!("{file}: {name} belongs to no parameter of this model"))),
+        None => Ok(()),
     }
 }
 
@@ -177,21 +200,12 @@ impl Parameters {
         tensors: &[(String, Tensor)],
         pick: impl Fn(&Shard) -> Resident,
     ) -> Result<()> {
+        fit(self.entries.iter().map(|e| &e.declaration), file, tensors)?;
         let by_name: HashMap<&str, &Tensor> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
         for e in &self.entries {
-            let d = &e.declaration;
-            let found = by_name.get(d.name.as_str());
-            let tensor = found.ok_or_else(|| Error::Input(format!("{file}: {} is missing", d.name)))?;
-            if *tensor.ty() != Type::f32(d.dims.clone()) {
-                let expected = Type::f32(d.dims.clone());
-                return Err(Error::Input(format!("{file}: {} is {}, expected {expected}", d.name, tensor.ty())));
-            }
-            device.write_resident(pick(&self.shards[e.shard]), e.offset, tensor);
+            device.write_resident(pick(&self.shards[e.shard]), e.offset, by_name[e.declaration.name.as_str()]);
         }
-        match tensors.iter().find(|(name, _)| !self.entries.iter().any(|e| e.declaration.name == *name)) {
-            Some((name, _)) => Err(Error::Input(format!("{file}: {name} belongs to no parameter of this model"))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Reads named tensors back from buffers that `pick` chooses for a shard.

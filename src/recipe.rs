@@ -89,6 +89,14 @@ choices! {
         Noam = "noam",
         /// Warm-up to `lr`, then `lr`.
         Constant = "constant",
+        /// Warm-up to `lr`, then half a cosine down to `min_lr` at the last step.
+        Cosine = "cosine",
+        /// Warm-up to `lr`, then a straight line down to `min_lr` at the last step.
+        Linear = "linear",
+        /// Warm-up to `lr`, then `lr` (stable), and over the last fifth of the steps a line down to `min_lr` (decay).
+        Wsd = "wsd",
+        /// Warm-up to `lr`, then `lr`, lowered whenever the validation loss stops falling.
+        Plateau = "plateau",
     }
 }
 
@@ -186,7 +194,8 @@ table! {
     }
     /// How it learns.
     train: Train {
-        /// Optimizer steps to take.
+        /// Optimizer steps to take. A finished run goes on when there are more; "cosine", "linear" and "wsd" then follow
+        /// the new number, so that the learning rate jumps.
         steps: u64 = 2000, 1..=1_000_000_000;
         /// Passes over the data to take instead; 0 = steps decides.
         epochs: u64 = 0, 0..=1_000_000;
@@ -194,16 +203,27 @@ table! {
         batch_tokens: usize = 4096, 1..=16_777_216;
         /// Pairs in a batch instead; 0 = batch_tokens decides.
         batch_size: usize = 0, 0..=1_048_576;
+        /// Batches whose gradients are added up for one step; the last step of an epoch has those that are left. The loss
+        /// is the mean over the tokens of all of them.
+        accumulate: usize = 1, 1..=65_536;
         /// Optimizer.
         optimizer: Optimizer = Optimizer::AdamW;
         /// Share of the last step that "sgd" keeps; the others do not read it.
         momentum: f64 = 0.9, 0.0..1.0;
         /// Peak learning rate; with "noam" the factor before d_model^-0.5.
         lr: f64 = 5e-4, (Excluded(0.0), Included(1000.0));
-        /// Learning rate after the warm-up: falling with 1/sqrt(step) ("inverse_sqrt", "noam") or constant.
+        /// Where the learning rate ends with "cosine", "linear" and "wsd", and the least that "plateau" makes of it.
+        min_lr: f64 = 0.0, 0.0..=1000.0;
+        /// Learning rate after the warm-up: falling with 1/sqrt(step) ("inverse_sqrt", "noam"), constant, falling to min_lr
+        /// as half a cosine or a line ("cosine", "linear"), constant until the last fifth and then a line ("wsd"), or
+        /// lowered when the validation loss stops falling ("plateau").
         schedule: Schedule = Schedule::InverseSqrt;
         /// Steps in which the learning rate rises linearly; 0 = none.
         warmup: u64 = 400, 0..=1_000_000_000;
+        /// "plateau": evaluations in a row without a better loss that lower the learning rate.
+        plateau_patience: u64 = 5, 1..=1_000_000_000;
+        /// "plateau": what it is multiplied by then.
+        plateau_factor: f64 = 0.5, (Excluded(0.0), Excluded(1.0));
         /// Decay of Adam's two moments per step.
         betas: [f64; 2] = [0.9, 0.98], 0.0..1.0;
         /// Added to the root of Adam's second moment.
@@ -214,6 +234,9 @@ table! {
         clip: f64 = 1.0, 0.0..=1e6;
         /// Probability spread over the whole vocabulary in the loss.
         label_smoothing: f64 = 0.1, 0.0..1.0;
+        /// Directory of a model to start from, a run's or transformers', with its tokenizer; "" = from the seed.
+        /// [model] and [tokenizer] must say what that model is.
+        init_from: String = String::new();
         /// Seed of weights, dropout and the order of the data.
         seed: u64 = 1, 0..=4_294_967_295;
         /// Steps between evaluations.
@@ -222,6 +245,8 @@ table! {
         save_every: u64 = 200, 1..=1_000_000_000;
         /// Newest checkpoints kept besides the best.
         keep: usize = 3, 1..=1_000_000;
+        /// Evaluations in a row without a better loss after which training stops; 0 = off.
+        patience: u64 = 0, 0..=1_000_000_000;
         /// Steps between lines of the log; each reads the loss back from the device.
         log_every: u64 = 10, 1..=1_000_000_000;
     }
@@ -254,6 +279,33 @@ impl Recipe {
     /// what was expected.
     pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
         parse::parse(file, text, overrides)
+    }
+
+    /// Reads the recipe of a run directory, which has every section.
+    ///
+    /// # Errors
+    /// As [`Recipe::parse`]; a section is missing.
+    pub fn parse_stored(file: &str, text: &str) -> Result<Recipe> {
+        parse::parse_stored(file, text)
+    }
+
+    /// Sets the key of this path, such as "model.heads", to a value as TOML writes it. Panics when there is no such key.
+    ///
+    /// # Errors
+    /// What was expected.
+    #[track_caller]
+    pub fn set(&mut self, path: &str, value: &str) -> std::result::Result<(), String> {
+        let key = lookup::find(path).unwrap_or_else(|| panic!("there is no key {path}"));
+        let set = toml::de::DeValue::parse(value).ok().and_then(|value| (key.set)(self, value.get_ref()));
+        set.ok_or_else(|| format!("expected {}", (key.expected)()))
+    }
+
+    /// Whether the keys fit each other.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check_model(&self) -> std::result::Result<(), String> {
+        check::conflict(self).map_or(Ok(()), |conflict| Err(conflict.text))
     }
 
     /// Fails when there is nothing to learn from: a recipe may leave the files to who trains with it. `file` is its name

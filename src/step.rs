@@ -6,7 +6,7 @@ use crate::tensor::Type;
 
 /// Seed of the run, first half of every generator's key.
 pub const SEED: usize = 0;
-/// Number of the step, part of every generator's counter.
+/// Number of the micro-batch over all steps, step · accumulate + micro-batch: part of every generator's counter.
 pub const MICRO: usize = 1;
 /// Learning rate, as f32 bits.
 pub const LEARNING_RATE: usize = 2;
@@ -16,6 +16,8 @@ pub const CORRECTION1: usize = 3;
 pub const CORRECTION2: usize = 4;
 /// Where the log of this step goes.
 pub const SLOT: usize = 5;
+/// 0 for the first micro-batch of a step, whose gradients replace those of the step before; 1 for the others.
+pub const ADD: usize = 6;
 /// Global norm of the gradient before clipping, as f32 bits.
 pub const NORM: usize = 8;
 /// What clipping multiplies the gradient by, as f32 bits.

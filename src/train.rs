@@ -1,84 +1,31 @@
 //! Training: two programs a step, one that computes gradients and one that updates the parameters.
 
+mod evaluation;
+mod graphs;
+mod progress;
+
+pub use evaluation::{Evaluation, evaluate_network};
+pub use progress::{Metrics, Progress};
+
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::grad::grad;
-use crate::graph::{Graph, Resident, Value};
-use crate::models::transformer::Vocabulary;
 use crate::network::Network;
-use crate::op::{Cost, Op};
-use crate::ops::adam::Adam;
+use crate::op::Cost;
 use crate::ops::cross_entropy::target_entropy;
-use crate::ops::grad_norm::PARTIALS;
 use crate::ops::record::COLUMNS;
-use crate::ops::sgd::Sgd;
 use crate::plan::Plan;
-use crate::recipe::{Optimizer, Recipe, learning_rate};
+use crate::recipe::{Recipe, learning_rate};
 use crate::step;
-use crate::tensor::{Tensor, Type};
-use crate::text::batch::{Batch, BatchPlan, Batches, Bucket, by_token};
+use crate::tensor::Tensor;
+use crate::text::batch::{Batch, BatchPlan, Batches};
+use evaluation::evaluate;
+use graphs::{Feeds, LOG_SLOTS, State, evaluation_graph, micro_graph, update_graph};
+use progress::Pending;
 
-/// Steps whose numbers may wait on the device before somebody reads them.
-const LOG_SLOTS: usize = 256;
-
-/// Where training stands: all that a resumed run needs besides parameters and moments.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Progress {
-    /// Updates done.
-    pub step: u64,
-    /// Passes over the data done.
-    pub epoch: u64,
-    /// Batches of the current epoch done.
-    pub batch: usize,
-    /// Target tokens seen.
-    pub tokens: u64,
-}
-
-/// The numbers of one step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Metrics {
-    /// Which step, counted from 1.
-    pub step: u64,
-    /// Epochs done, as a fraction.
-    pub epoch: f64,
-    /// Mean cross-entropy with label smoothing over the step's target tokens, in nats.
-    pub loss: f64,
-    /// Kullback–Leibler divergence from the smoothed target to the model: the loss minus the target's entropy.
-    pub kl: f64,
-    /// The loss without smoothing.
-    pub nll: f64,
-    /// Learning rate.
-    pub lr: f64,
-    /// Global norm of the gradient before clipping.
-    pub grad_norm: f64,
-    /// Target tokens of the step.
-    pub tokens: u32,
-}
-
-/// A loss over a whole set.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Evaluation {
-    /// Mean cross-entropy with the training's label smoothing, in nats per target token.
-    pub loss: f64,
-    /// The same without smoothing: the logarithm of the perplexity.
-    pub nll: f64,
-    /// Target tokens.
-    pub tokens: u64,
-}
-
-struct Pending {
-    step: u64,
-    epoch: f64,
-    lr: f64,
-    tokens: u32,
-}
-
-struct State {
-    step: Resident,
-    partial: Resident,
-    loss: Resident,
-    nll: Resident,
-    log: Resident,
+/// How many positions a model needs for examples and decoded lines of these lengths: batches are padded to multiples of
+/// four.
+pub fn positions(examples: usize, decoded: usize) -> usize {
+    examples.max(decoded).next_multiple_of(4)
 }
 
 /// A network with an optimiser and data.
@@ -97,6 +44,7 @@ pub struct Trainer {
     evaluate: usize,
     update: usize,
     pending: Vec<Pending>,
+    before_failure: Vec<Metrics>,
 }
 
 impl Trainer {
@@ -104,14 +52,7 @@ impl Trainer {
     /// bucket of the validation set, and the update. The parameters start from the recipe's seed. Errors: something
     /// is too large for the device, a shader does not compile.
     pub async fn new(mut network: Network, recipe: Recipe, train: Batches, valid: Batches) -> Result<Trainer> {
-        let memory = &mut network.memory;
-        let state = State {
-            step: memory.declare("step", step::step_type()),
-            partial: memory.declare("partial", Type::f32([PARTIALS * network.parameters.shards.len()])),
-            loss: memory.declare("loss", Type::f32([1])),
-            nll: memory.declare("nll", Type::f32([1])),
-            log: memory.declare("log", Type::f32([LOG_SLOTS, COLUMNS])),
-        };
+        let state = State::new(&mut network.memory, network.parameters.shards.len());
         network.device.allocate(&network.memory);
         let limits = network.device.limits();
         let mut plans = vec![];
@@ -130,15 +71,45 @@ impl Trainer {
         network.device.write_resident(state.step, step::GO, &Tensor::u32([1], vec![1]));
         let order = train.epoch(recipe.train.seed, 0);
         let progress = Progress::default();
-        Ok(Trainer { network, recipe, progress, train, valid, order, state, micro, evaluate, update, pending: vec![] })
+        let (pending, before_failure) = (vec![], vec![]);
+        Ok(Trainer {
+            network,
+            recipe,
+            progress,
+            train,
+            valid,
+            order,
+            state,
+            micro,
+            evaluate,
+            update,
+            pending,
+            before_failure,
+        })
     }
 
     /// How many steps the recipe asks for.
     pub fn steps(&self) -> u64 {
         match self.recipe.train.epochs {
             0 => self.recipe.train.steps,
-            epochs => epochs * self.order.len() as u64,
+            epochs => epochs * self.order.len().div_ceil(self.recipe.train.accumulate) as u64,
         }
+    }
+
+    /// Whether there is nothing more to do: every step is done, or the last `train.patience` evaluations were in vain.
+    pub fn is_finished(&self) -> bool {
+        self.progress.step >= self.steps() || self.is_out_of_patience()
+    }
+
+    /// Whether the last `train.patience` evaluations were in vain.
+    pub fn is_out_of_patience(&self) -> bool {
+        self.progress.out_of_patience(&self.recipe.train)
+    }
+
+    /// The learning rate of a step, counted from 1, as far as evaluations have told.
+    pub fn learning_rate(&self, step: u64) -> f64 {
+        let width = self.network.model.d_model;
+        learning_rate(&self.recipe.train, width, step, self.steps(), self.progress.reductions)
     }
 
     /// The plans of one step on a bucket: forward and backward, then the update. Only a GPU keeps them.
@@ -151,13 +122,14 @@ impl Trainer {
         &self.train
     }
 
-    /// Does one update on the next batch of the epoch. A GPU may still be busy with it on return; [`Trainer::drain`]
-    /// waits. Returns the numbers of earlier steps when there was no more room for them. Errors: the device failed, or
-    /// an earlier step's gradient was not finite.
+    /// Does one update on the epoch's next `train.accumulate` batches, or those that are left of it. A GPU may still be
+    /// busy with it on return; [`Trainer::drain`] waits. Returns the numbers of earlier steps when there was no more
+    /// room for them. Errors: the device failed, or an earlier step's gradient was not finite.
     pub async fn step(&mut self) -> Result<Vec<Metrics>> {
-        let plan = self.order[self.progress.batch].clone();
-        let done = self.step_on(&plan).await?;
-        self.progress.batch += 1;
+        let rest = &self.order[self.progress.batch..];
+        let plans = rest[..rest.len().min(self.recipe.train.accumulate)].to_vec();
+        let done = self.step_on(&plans).await?;
+        self.progress.batch += plans.len();
         if self.progress.batch == self.order.len() {
             self.progress.epoch += 1;
             self.progress.batch = 0;
@@ -166,23 +138,29 @@ impl Trainer {
         Ok(done)
     }
 
-    /// Like [`Trainer::step`], on a batch of the caller's choice; the place in the epoch stays.
-    pub async fn step_on(&mut self, plan: &BatchPlan) -> Result<Vec<Metrics>> {
+    /// Like [`Trainer::step`], on micro-batches of the caller's choice; the place in the epoch stays. Panics when there
+    /// are none, or more than `train.accumulate`.
+    pub async fn step_on(&mut self, plans: &[BatchPlan]) -> Result<Vec<Metrics>> {
+        let most = self.recipe.train.accumulate;
+        assert!((1..=most).contains(&plans.len()), "{} micro-batches, train.accumulate is {most}", plans.len());
         let done = if self.pending.len() == LOG_SLOTS { self.drain().await? } else { vec![] };
-        let batch = self.train.build(plan);
+        let batches: Vec<Batch> = plans.iter().map(|plan| self.train.build(plan)).collect();
+        let tokens: u32 = batches.iter().map(|batch| batch.tokens).sum();
         let number = self.progress.step + 1;
-        let lr = learning_rate(&self.recipe.train, self.network.model.d_model, number);
-        let words = self.step_words(number, lr);
-        self.network.device.write_resident(self.state.step, 0, &Tensor::u32([words.len()], words));
-        let program = self.micro + plan.bucket;
-        let bucket = self.train.buckets().shapes()[plan.bucket];
-        let feeds = Feeds::new(&batch, bucket, self.network.model.vocabulary, 1.0 / batch.tokens.max(1) as f32);
-        self.network.device.run(program, &feeds.list());
+        let lr = self.learning_rate(number);
+        for (micro, (plan, batch)) in plans.iter().zip(&batches).enumerate() {
+            let words = self.step_words(number, micro, lr);
+            self.network.device.write_resident(self.state.step, 0, &Tensor::u32([words.len()], words));
+            let bucket = self.train.buckets().shapes()[plan.bucket];
+            let feeds = Feeds::new(batch, bucket, self.network.model.vocabulary, 1.0 / tokens.max(1) as f32);
+            self.network.device.run(self.micro + plan.bucket, &feeds.list());
+        }
         self.network.device.run(self.update, &[]);
         self.progress.step = number;
-        self.progress.tokens += batch.tokens as u64;
-        let epoch = self.progress.epoch as f64 + (self.progress.batch + 1) as f64 / self.order.len() as f64;
-        self.pending.push(Pending { step: number, epoch, lr, tokens: batch.tokens });
+        self.progress.tokens += tokens as u64;
+        let batches_done = self.progress.batch + plans.len();
+        let epoch = self.progress.epoch as f64 + batches_done as f64 / self.order.len() as f64;
+        self.pending.push(Pending { step: number, epoch, lr, tokens });
         Ok(done)
     }
 
@@ -207,7 +185,8 @@ impl Trainer {
     }
 
     /// Waits for the steps so far and returns their numbers. Errors: the device failed, or a gradient was not finite;
-    /// that step and those after it have changed nothing.
+    /// that step and those after it have changed nothing, and [`Trainer::before_failure`] has the numbers of those
+    /// before it.
     pub async fn drain(&mut self) -> Result<Vec<Metrics>> {
         if self.pending.is_empty() {
             return Ok(vec![]);
@@ -220,6 +199,7 @@ impl Trainer {
             let slot = p.step as usize % LOG_SLOTS * COLUMNS;
             let [loss, nll, norm, go] = [0, 1, 2, 3].map(|c| log.as_f32()[slot + c] as f64);
             if go != 1.0 {
+                self.before_failure = metrics;
                 return Err(self.not_finite(p.step).await);
             }
             let kl = loss - entropy;
@@ -229,9 +209,20 @@ impl Trainer {
         Ok(metrics)
     }
 
+    /// The numbers of the steps that [`Trainer::drain`] or [`Trainer::step`] could not return because of an error.
+    pub fn before_failure(&mut self) -> Vec<Metrics> {
+        std::mem::take(&mut self.before_failure)
+    }
+
     /// The loss on the validation set. Errors: the device failed.
     pub async fn evaluate(&mut self) -> Result<Evaluation> {
         evaluate(&mut self.network, &self.valid, self.evaluate).await
+    }
+
+    /// Takes note of an evaluation after the last step, for `train.patience` and the schedule `plateau`; whether its
+    /// loss is the lowest so far.
+    pub fn judge(&mut self, evaluation: &Evaluation) -> bool {
+        self.progress.judge(&self.recipe.train, evaluation.loss)
     }
 
     /// Both moments by parameter name, `moment1.NAME` and `moment2.NAME`. Errors: the device failed.
@@ -275,16 +266,17 @@ impl Trainer {
         self.network.parameters.read(&self.network.device, pick).await
     }
 
-    fn step_words(&self, number: u64, lr: f64) -> Vec<u32> {
+    fn step_words(&self, number: u64, micro: usize, lr: f64) -> Vec<u32> {
         let t = &self.recipe.train;
         let correction = |beta: f64| ((1.0 / (1.0 - beta.powf(number as f64))) as f32).to_bits();
         let mut words = vec![0; step::NORM];
         words[step::SEED] = t.seed as u32 ^ (t.seed >> 32) as u32;
-        words[step::MICRO] = number as u32;
+        words[step::MICRO] = (number * t.accumulate as u64 + micro as u64) as u32;
         words[step::LEARNING_RATE] = (lr as f32).to_bits();
         words[step::CORRECTION1] = correction(t.betas[0]);
         words[step::CORRECTION2] = correction(t.betas[1]);
         words[step::SLOT] = (number % LOG_SLOTS as u64) as u32;
+        words[step::ADD] = u32::from(micro > 0);
         words
     }
 
@@ -301,147 +293,4 @@ impl Trainer {
              another --out, or with --fresh, lower train.lr, raise train.warmup or set train.clip"
         ))
     }
-}
-
-/// The loss over a set, whose buckets' programs start at `first`.
-async fn evaluate(network: &mut Network, set: &Batches, first: usize) -> Result<Evaluation> {
-    let (mut loss, mut nll, mut tokens) = (0.0, 0.0, 0);
-    for plan in set.in_order() {
-        let batch = set.build(&plan);
-        let feeds = Feeds::new(&batch, set.buckets().shapes()[plan.bucket], network.model.vocabulary, 1.0);
-        let program = first + plan.bucket;
-        network.device.run(program, &feeds.list());
-        loss += network.device.read(program, "loss").await?.as_f32()[0] as f64;
-        nll += network.device.read(program, "nll").await?.as_f32()[0] as f64;
-        tokens += batch.tokens as u64;
-    }
-    let mean = |sum: f64| sum / tokens.max(1) as f64;
-    Ok(Evaluation { loss: mean(loss), nll: mean(nll), tokens })
-}
-
-/// The loss of a network that is not being trained on a set. Errors: something is too large for the device.
-pub async fn evaluate_network(network: &mut Network, recipe: &Recipe, set: &Batches) -> Result<Evaluation> {
-    let limits = network.device.limits();
-    let mut plans = vec![];
-    for &bucket in set.buckets().shapes() {
-        plans.push(Plan::new(evaluation_graph(network, recipe, bucket), &limits)?);
-    }
-    let first = network.device.load(plans).await?;
-    evaluate(network, set, first).await
-}
-
-/// A batch as the inputs of a forward pass.
-struct Feeds(Vec<(&'static str, Tensor)>);
-
-impl Feeds {
-    fn new(batch: &Batch, bucket: Bucket, vocabulary: Vocabulary, weight: f32) -> Feeds {
-        let (rows, s, t) = (bucket.rows, bucket.source_length, bucket.target_length);
-        let ids = |length, ids: &Vec<u32>| Tensor::u32([rows, length], ids.clone());
-        let sorted = |ids: &[u32], vocabulary| {
-            let words = by_token(ids, vocabulary);
-            Tensor::u32([words.len()], words)
-        };
-        Feeds(vec![
-            ("source", ids(s, &batch.source)),
-            ("source_lengths", Tensor::u32([rows], batch.source_lengths.clone())),
-            ("source_by_token", sorted(&batch.source, vocabulary.source())),
-            ("target", ids(t, &batch.target_in)),
-            ("target_lengths", Tensor::u32([rows], batch.target_lengths.clone())),
-            ("target_by_token", sorted(&batch.target_in, vocabulary.target())),
-            ("labels", Tensor::u32([rows * t], batch.target_out.clone())),
-            ("weight", Tensor::f32([1], vec![weight])),
-            ("start", Tensor::u32([1], vec![0])),
-        ])
-    }
-
-    fn list(&self) -> Vec<(&str, &Tensor)> {
-        self.0.iter().map(|(name, t)| (*name, t)).collect()
-    }
-}
-
-/// The forward pass with its loss: sums of (loss, nll) over the rows, each times the input `weight`.
-fn forward(g: &mut Graph, network: &Network, bucket: Bucket, step: Option<Value>, smoothing: f32) -> ForwardPass {
-    let model = &network.model;
-    let weights = network.parameters.bind(g);
-    let context = network.context(g, step);
-    let source = network.source_tokens(g, bucket.rows, bucket.source_length);
-    let target = network.target_tokens(g, "target", bucket.rows, bucket.target_length);
-    let labels = g.input("labels", Type::u32([bucket.rows * bucket.target_length]));
-    let weight = g.input("weight", Type::f32([1]));
-    let memory = model.encode(g, &weights, source, &context);
-    let states = model.decode(g, &weights, target, memory, source.lengths, &context);
-    let logits = model.logits(g, &weights, states);
-    let training = step.is_some();
-    let (losses, nlls) = g.scoped("loss", |g| g.cross_entropy(logits, labels, weight, smoothing, training));
-    let (loss, nll) = (g.sum(losses), g.sum(nlls));
-    let parameters = network.parameters.entries.iter().map(|e| weights.get(&e.declaration.name)).collect();
-    ForwardPass { loss, nll, parameters }
-}
-
-struct ForwardPass {
-    loss: Value,
-    nll: Value,
-    parameters: Vec<Value>,
-}
-
-fn micro_graph(network: &Network, recipe: &Recipe, state: &State, bucket: Bucket) -> Graph {
-    let mut g = Graph::new();
-    let step = g.resident("step", state.step, 0, step::step_type());
-    let pass = forward(&mut g, network, bucket, Some(step), recipe.train.label_smoothing as f32);
-    let gradients = grad(&mut g, pass.loss, &pass.parameters);
-    for (gradient, to) in gradients.into_iter().zip(network.parameters.gradients(&mut g)) {
-        g.store(gradient, to);
-    }
-    for (value, resident, name) in [(pass.loss, state.loss, "loss"), (pass.nll, state.nll, "nll")] {
-        let to = g.resident(name, resident, 0, Type::f32([1]));
-        g.store(value, to);
-    }
-    g
-}
-
-fn evaluation_graph(network: &Network, recipe: &Recipe, bucket: Bucket) -> Graph {
-    let mut g = Graph::new();
-    let pass = forward(&mut g, network, bucket, None, recipe.train.label_smoothing as f32);
-    g.output("loss", pass.loss);
-    g.output("nll", pass.nll);
-    g
-}
-
-fn update_graph(network: &Network, recipe: &Recipe, state: &State) -> Graph {
-    let t = &recipe.train;
-    let mut g = Graph::new();
-    let shards = &network.parameters.shards;
-    let mut flat = |name: &str, r: Resident| g.resident(name, r, 0, network.memory.ty(r).clone());
-    let step = flat("step", state.step);
-    let partial = flat("partial", state.partial);
-    let [loss, nll, log] = [("loss", state.loss), ("nll", state.nll), ("log", state.log)].map(|(n, r)| flat(n, r));
-    let training = shards.iter().map(|s| s.training.expect("a trainer's parameters"));
-    let gradients: Vec<Value> = training.clone().map(|[gradients, ..]| flat("gradients", gradients)).collect();
-    let values: Vec<Value> = shards.iter().map(|s| flat("parameters", s.values)).collect();
-    let moments: Vec<[Value; 2]> = training.map(|[_, m, v]| [flat("moment1", m), flat("moment2", v)]).collect();
-
-    let clipped = g.clip(&gradients, partial, step, t.clip as f32);
-    g.store(clipped, step);
-    for (i, shard) in shards.iter().enumerate() {
-        let weight_decay = t.weight_decay as f32;
-        let (p, [m, v]) = (values[i], moments[i]);
-        let (op, inputs, stored): (std::sync::Arc<dyn Op>, _, _) = match t.optimizer {
-            Optimizer::Sgd => {
-                let op = Sgd { momentum: t.momentum as f32, weight_decay, decayed: shard.decayed };
-                (std::sync::Arc::new(op), vec![gradients[i], clipped, p, m], vec![p, m])
-            }
-            Optimizer::Adam | Optimizer::AdamW => {
-                let decoupled = t.optimizer == Optimizer::AdamW;
-                let op = Adam { betas: t.betas, eps: t.eps as f32, weight_decay, decayed: shard.decayed, decoupled };
-                (std::sync::Arc::new(op), vec![gradients[i], clipped, p, m, v], vec![p, m, v])
-            }
-        };
-        let outputs = g.push_shared(op, &inputs);
-        for (output, to) in outputs.into_iter().zip(stored) {
-            g.store(output, to);
-        }
-    }
-    let log_after = g.record(log, loss, nll, clipped);
-    g.store(log_after, log);
-    g
 }

@@ -76,7 +76,7 @@ fn agrees_with_pytorch(model: &str, options: [&str; 3]) {
         let names = trainer.network.parameters.entries.iter().map(|e| e.declaration.name.clone());
         let init: Vec<(String, Tensor)> = names.map(|n| (n.clone(), golden[&format!("init.{n}")].clone())).collect();
         trainer.network.write_parameters("golden", &init).expect("the stored parameters fit");
-        block_on(trainer.step_on(&BatchPlan { bucket: 0, examples: (0..4).collect() })).expect("a step");
+        block_on(trainer.step_on(&[BatchPlan { bucket: 0, examples: (0..4).collect() }])).expect("a step");
         let metrics = block_on(trainer.drain()).expect("finite").remove(0);
         for (name, have) in [("loss", metrics.loss), ("nll", metrics.nll)] {
             let want = golden[&format!("{model}.{name}")].as_f32()[0] as f64;

@@ -7,10 +7,11 @@ use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::Network;
+use seqloom::plan::Plan;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::{Tensor, Type};
 use seqloom::text::batch::{BatchPlan, Batches, Buckets, Example};
-use seqloom::train::Trainer;
+use seqloom::train::{Metrics, Trainer};
 use std::collections::BTreeMap;
 
 const RECIPE: &str = r#"
@@ -89,7 +90,7 @@ fn agrees_with_pytorch(device: Device, binding: u64) {
     let mut trainer = trainer(device, &golden, binding);
     for k in 0..10 {
         let plan = BatchPlan { bucket: 0, examples: (4 * k..4 * k + 4).collect() };
-        block_on(trainer.step_on(&plan)).expect("a step");
+        block_on(trainer.step_on(&[plan.clone()])).expect("a step");
         let have = block_on(trainer.drain()).expect("finite").remove(0);
         let want = |name: &str| steps["steps"][k][name].as_f64().expect("a number");
         for (name, have) in [("loss", have.loss), ("nll", have.nll), ("kl", have.kl), ("grad_norm", have.grad_norm)] {
@@ -171,7 +172,7 @@ fn separate_vocabularies_tie_the_target_to_the_output() {
         change(&mut parameters);
         let parameters: Vec<_> = parameters.into_iter().collect();
         trainer.network.write_parameters("changed", &parameters).expect("they fit");
-        block_on(trainer.step_on(&BatchPlan { bucket: 0, examples: (0..4).collect() })).expect("a step");
+        block_on(trainer.step_on(&[BatchPlan { bucket: 0, examples: (0..4).collect() }])).expect("a step");
         let loss = block_on(trainer.drain()).expect("finite")[0].loss;
         let gradients: Tensors = block_on(trainer.read_gradients()).expect("gradients").into_iter().collect();
         (loss, gradients)
@@ -227,14 +228,127 @@ fn nothing_is_updated_after_a_gradient_that_is_not_finite() {
         let before = spoil(block_on(trainer.network.read_parameters()).expect("parameters"), f32::NAN);
         trainer.network.write_parameters("spoilt", &before).expect("they fit");
         let plan = BatchPlan { bucket: 0, examples: (0..4).collect() };
-        block_on(trainer.step_on(&plan)).expect("a step");
+        block_on(trainer.step_on(&[plan.clone()])).expect("a step");
         // Even when the next gradient would be finite.
         let mended = spoil(before.clone(), 0.0);
         trainer.network.write_parameters("mended", &mended).expect("they fit");
-        block_on(trainer.step_on(&plan)).expect("a step");
+        block_on(trainer.step_on(&[plan.clone()])).expect("a step");
         let message = block_on(trainer.drain()).expect_err("a gradient is not finite").to_string();
         assert!(message.starts_with("step 1: the gradient is not finite"), "{message}");
         let after = block_on(trainer.network.read_parameters()).expect("parameters");
         assert_eq!(after, mended);
     }
+}
+
+/// A trainer on the first 32 stored pairs, in batches of `rows`, up to `accumulate` of them a step.
+fn accumulating(device: Device, golden: &Tensors, rows: usize, accumulate: usize) -> Trainer {
+    let set = [format!("train.accumulate={accumulate}")];
+    let recipe = Recipe::parse("golden", RECIPE, &set).expect("a recipe");
+    let examples = examples(golden)[..32].to_vec();
+    let buckets = Buckets::choose(&examples, 0, rows, 1).expect("buckets");
+    let batches = Batches::new(buckets, examples).expect("batches");
+    let network = Network::new(device, Transformer::new(&recipe.model, 37), 16, true).expect("a network");
+    let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
+    start(&mut trainer, golden);
+    trainer
+}
+
+fn start(trainer: &mut Trainer, golden: &Tensors) {
+    let init = golden.iter().filter_map(|(n, t)| Some((n.strip_prefix("init.")?.to_string(), t.clone())));
+    trainer.network.write_parameters("golden", &init.collect::<Vec<_>>()).expect("the stored parameters fit");
+}
+
+/// A step over pairs that are cut into batches of `rows`.
+fn step_over(trainer: &mut Trainer, pairs: std::ops::Range<usize>, rows: usize) -> (Metrics, Vec<(String, Tensor)>) {
+    let examples: Vec<usize> = pairs.collect();
+    let plan = |examples: &[usize]| BatchPlan { bucket: 0, examples: examples.into() };
+    block_on(trainer.step_on(&examples.chunks(rows).map(plan).collect::<Vec<_>>())).expect("a step");
+    let metrics = block_on(trainer.drain()).expect("finite").remove(0);
+    (metrics, block_on(trainer.read_gradients()).expect("gradients"))
+}
+
+fn norm(x: impl Iterator<Item = f64>) -> f64 {
+    x.map(|x| x * x).sum::<f64>().sqrt()
+}
+
+/// One batch of 32 and four of 8 give the same step: the loss is the mean over the tokens of all of them, however
+/// unequally the batches share these.
+fn batches_of_a_step_add_up(device: fn() -> Device) {
+    let golden = golden();
+    for pairs in [0..32, 5..29, 30..32] {
+        let (whole, want) = step_over(&mut accumulating(device(), &golden, 32, 1), pairs.clone(), 32);
+        let mut trainer = accumulating(device(), &golden, 8, 4);
+        let (sum, have) = step_over(&mut trainer, pairs.clone(), 8);
+        assert_eq!((sum.step, sum.tokens, sum.lr), (whole.step, whole.tokens, whole.lr));
+        for (name, have, want) in
+            [("loss", sum.loss, whole.loss), ("nll", sum.nll, whole.nll), ("norm", sum.grad_norm, whole.grad_norm)]
+        {
+            assert!((have - want).abs() <= 1e-6 * want, "{pairs:?}, {name}: {have}, in one batch {want}");
+        }
+        let mut worst: f64 = 0.0;
+        for ((name, have), (_, want)) in have.iter().zip(&want) {
+            let (have, want) = (have.as_f32(), want.as_f32());
+            let apart = norm(have.iter().zip(want).map(|(a, b)| *a as f64 - *b as f64));
+            // Zero but for roundoff, see above.
+            let bound = if name.ends_with("k_proj.bias") { 1e-7 } else { 1e-6 * norm(want.iter().map(|b| *b as f64)) };
+            assert!(apart <= bound, "{pairs:?}, {name}: {apart:e}, at most {bound:e}");
+            worst = worst.max(1e-6 * apart / bound);
+        }
+        println!("{pairs:?}: gradients differ by at most {worst:.1e} of a tensor's norm");
+        // The next step's gradients replace these.
+        start(&mut trainer, &golden);
+        let (_, again) = step_over(&mut trainer, pairs, 8);
+        assert!(again == have, "the second step's gradients hold the first's");
+    }
+}
+
+#[test]
+fn batches_of_a_step_add_up_on_a_gpu() {
+    batches_of_a_step_add_up(gpu);
+}
+
+#[test]
+fn batches_of_a_step_add_up_on_the_cpu() {
+    batches_of_a_step_add_up(Device::cpu);
+    batches_of_a_step_add_up(|| Device::Cpu(Cpu::new(Mode::Definition)));
+}
+
+/// Adding up takes a dispatch per gradient and no more memory; a step of one batch does without.
+#[test]
+fn adding_up_is_planned_in_place() {
+    let golden = golden();
+    let plan = |accumulate| {
+        let trainer = accumulating(gpu(), &golden, 8, accumulate);
+        let Device::Gpu(gpu) = &trainer.network.device else { unreachable!("a GPU was asked for") };
+        (trainer.network.parameters.entries.len(), gpu.plan(trainer.step_programs(0)[0]).clone())
+    };
+    let ((parameters, one), (_, several)) = (plan(1), plan(4));
+    let count = |plan: &Plan, op: &str| plan.passes.iter().filter(|p| p.op == op).count();
+    // A loss is one element, which its kernel does not write behind other numbers: it is copied.
+    assert_eq!([count(&one, "accumulate"), count(&one, "copy")], [0, 2]);
+    assert_eq!([count(&several, "accumulate"), count(&several, "copy")], [parameters + 2, 0]);
+    assert_eq!(several.passes.len(), one.passes.len() + parameters);
+    let (one, several) = (one.slot_bytes(), several.slot_bytes());
+    println!("activations: {one} bytes, {several} where a step has several batches");
+    assert!(several as f64 <= 1.1 * one as f64, "{one} bytes become {several}");
+}
+
+/// The last step of an epoch has the batches that are left.
+#[test]
+fn a_step_does_not_cross_an_epoch() {
+    let golden = golden();
+    // 32 pairs in 7 batches, 3 to a step.
+    let mut trainer = accumulating(Device::cpu(), &golden, 5, 3);
+    trainer.recipe.train.epochs = 2;
+    assert_eq!(trainer.steps(), 6);
+    let all: u32 = examples(&golden)[..32].iter().map(|e| e.lengths().1 as u32).sum();
+    let mut tokens = vec![];
+    for (epoch, batch) in [(0, 3), (0, 6), (1, 0), (1, 3), (1, 6), (2, 0)] {
+        block_on(trainer.step()).expect("a step");
+        assert_eq!((trainer.progress.epoch, trainer.progress.batch), (epoch, batch));
+        tokens.push(block_on(trainer.drain()).expect("finite").remove(0).tokens);
+    }
+    assert_eq!([&tokens[..3], &tokens[3..]].map(|epoch| epoch.iter().sum::<u32>()), [all; 2]);
+    assert_eq!(trainer.progress.tokens, 2 * all as u64);
+    assert!(trainer.is_finished());
 }

@@ -3,11 +3,11 @@
 use super::files;
 use seqloom::checkpoint;
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::{Transformer, Vocabulary};
-use seqloom::network::positions;
+use seqloom::interchange;
+use seqloom::models::transformer::Transformer;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
-use seqloom::text::tokenizer::{BOS, EOS, PAD, Tokenizer, Tokenizers};
+use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
 use seqloom::train::Progress;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -17,8 +17,6 @@ use std::path::{Path, PathBuf};
 pub struct TrainingState {
     /// Where training stands.
     pub progress: Progress,
-    /// Lowest validation loss so far, and at which step.
-    pub best: Option<(f64, u64)>,
     /// Seconds of training so far, over all sittings.
     pub seconds: f64,
     /// Device that the steps ran on: another one adds in another order.
@@ -94,22 +92,34 @@ impl RunDir {
         for dir in [self.0.clone(), self.path("checkpoints")] {
             files::remove_temporary(&dir)?;
         }
-        let texts = match tokenizers {
-            Tokenizers::Shared(t) => [("tokenizer.json", t.to_json()), ("tokenizer_config.json", t.config_json())],
-            Tokenizers::Separate { source, target } => {
-                [("source_tokenizer.json", source.to_json()), ("target_tokenizer.json", target.to_json())]
-            }
-        };
+        let texts = set_up(recipe, tokenizers, model, start);
         // A run that was killed here may have had other tokenizers.
         for stale in TOKENIZERS.iter().filter(|stale| texts.iter().all(|(name, _)| name != *stale)) {
             files::remove(&self.path(stale))?;
         }
-        for (name, text) in &texts {
-            files::write(&self.path(name), text.as_bytes())?;
-        }
-        files::write(&self.path("config.json"), &pretty(&config(recipe, model, start)))?;
-        files::write(&self.path("generation_config.json"), &pretty(&generation(recipe, start)))?;
-        files::write(&self.path("recipe.toml"), recipe.to_toml().as_bytes())
+        texts.iter().try_for_each(|(name, text)| files::write(&self.path(name), text))
+    }
+
+    /// Makes a model of another making a run: it can be used like one that was trained here, and started from. The
+    /// directory appears at once, whole. Errors: there is something of this name already.
+    pub fn adopt(
+        &self,
+        recipe: &Recipe,
+        tokenizers: &Tokenizers,
+        model: &Transformer,
+        parameters: &[(String, Tensor)],
+        start: Option<u32>,
+    ) -> Result<()> {
+        let extras = interchange::extras(recipe, model, parameters);
+        let mut all = vec![("model.safetensors", checkpoint::save(parameters.iter().chain(&extras))?)];
+        all.extend(set_up(recipe, tokenizers, model, start));
+        let all: Vec<(&str, &[u8])> = all.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
+        files::write_dir(&self.0, &all)
+    }
+
+    /// Whether there is something to go on from.
+    pub fn has_checkpoint(&self) -> Result<bool> {
+        Ok(!self.steps()?.is_empty())
     }
 
     /// The effective recipe of the run.
@@ -118,7 +128,7 @@ impl RunDir {
         let text = files::read_text(&path).map_err(|_| {
             Error::Input(format!("{} is not a model directory: it holds no recipe.toml", self.0.display()))
         })?;
-        Recipe::parse(&path.display().to_string(), &text, &[])
+        Recipe::parse_stored(&path.display().to_string(), &text)
     }
 
     /// The tokenizers that were learned for the run.
@@ -135,33 +145,48 @@ impl RunDir {
         })
     }
 
-    /// The best model so far.
-    pub fn model(&self) -> Result<(String, Vec<(String, Tensor)>)> {
+    /// The parameters of the best model so far.
+    pub fn model(&self, recipe: &Recipe, model: &Transformer) -> Result<(String, Vec<(String, Tensor)>)> {
         let path = self.path("model.safetensors");
         let file = path.display().to_string();
-        let tensors = checkpoint::load(&file, &files::read(&path)?)?;
+        let tensors = checkpoint::load_f32(&file, &files::read(&path)?)?;
+        let parameters = interchange::parameters(&file, recipe, model, tensors)?;
+        Ok((file, parameters))
+    }
+
+    /// Makes these parameters the run's model: with what transformers wants beside them, which checkpoints do without.
+    fn write_model(&self, recipe: &Recipe, model: &Transformer, parameters: &[(String, Tensor)]) -> Result<()> {
+        let extras = interchange::extras(recipe, model, parameters);
+        files::write(&self.path("model.safetensors"), &checkpoint::save(parameters.iter().chain(&extras))?)
+    }
+
+    /// The parameters of the checkpoint after a step.
+    pub fn model_after(&self, step: u64) -> Result<(String, Vec<(String, Tensor)>)> {
+        let path = self.checkpoint(step).join("model.safetensors");
+        let file = path.display().to_string();
+        let tensors = checkpoint::load_f32(&file, &files::read(&path)?)?;
         Ok((file, tensors))
     }
 
     /// Writes a checkpoint whole, makes its model the run's when it is the best, and drops old ones but the best and
-    /// the `keep` newest.
-    pub fn save(&self, c: &Checkpoint, keep: usize) -> Result<()> {
+    /// the `train.keep` newest.
+    pub fn save(&self, c: &Checkpoint, recipe: &Recipe, model: &Transformer) -> Result<()> {
         let step = c.state.progress.step;
-        let model = checkpoint::save(&c.parameters)?;
+        let parameters = checkpoint::save(&c.parameters)?;
         let moments = checkpoint::save(&c.moments)?;
         let files = [
-            ("model.safetensors", &model[..]),
+            ("model.safetensors", &parameters[..]),
             ("training_state.safetensors", &moments),
             ("training_state.json", &pretty(&c.state)),
         ];
         files::write_dir(&self.checkpoint(step), &files)?;
-        let best = c.state.best.map_or(step, |(_, best)| best);
+        let best = c.state.progress.best.map_or(step, |(_, best)| best);
         if best == step {
-            files::write(&self.path("model.safetensors"), &model)?;
+            self.write_model(recipe, model, &c.parameters)?;
         }
         let mut steps = self.steps()?;
         steps.retain(|&s| s != best);
-        let old = steps.len().saturating_sub(keep);
+        let old = steps.len().saturating_sub(recipe.train.keep);
         for &s in &steps[..old] {
             files::remove(&self.checkpoint(s))?;
         }
@@ -184,9 +209,9 @@ impl RunDir {
     }
 
     /// Makes the best model the run's again: a run may have been killed between its checkpoint and the copy.
-    pub fn refresh_best(&self, latest: &Checkpoint) -> Result<()> {
-        let Some((_, step)) = latest.state.best else { return Ok(()) };
-        files::write(&self.path("model.safetensors"), &files::read(&self.checkpoint(step).join("model.safetensors"))?)
+    pub fn refresh_best(&self, progress: &Progress, recipe: &Recipe, model: &Transformer) -> Result<()> {
+        let Some((_, step)) = progress.best else { return Ok(()) };
+        self.write_model(recipe, model, &self.model_after(step)?.1)
     }
 
     /// Removes what a run left: `--fresh`. recipe.toml goes last: without it the rest would be no run, should this be
@@ -202,7 +227,8 @@ impl RunDir {
         self.path("checkpoints").join(format!("step-{step:06}"))
     }
 
-    fn steps(&self) -> Result<Vec<u64>> {
+    /// The steps after which there are checkpoints, ascending.
+    pub fn steps(&self) -> Result<Vec<u64>> {
         let names = files::list(&self.path("checkpoints"))?;
         let mut steps: Vec<u64> = names.iter().filter_map(|n| n.strip_prefix("step-")?.parse().ok()).collect();
         steps.sort_unstable();
@@ -221,50 +247,29 @@ fn is_set_up(name: &str) -> bool {
     SET_UP.contains(&name) || TOKENIZERS.contains(&name) || files::is_temporary(name)
 }
 
+/// The files of a run that no step of training changes, in the order in which they are written.
+fn set_up(
+    recipe: &Recipe,
+    tokenizers: &Tokenizers,
+    model: &Transformer,
+    start: Option<u32>,
+) -> Vec<(&'static str, Vec<u8>)> {
+    let json = |t: &Tokenizer| if recipe.data.marks { t.to_json() } else { t.to_json_without_marks() };
+    let texts = match tokenizers {
+        Tokenizers::Shared(t) => [("tokenizer.json", json(t)), ("tokenizer_config.json", t.config_json())],
+        Tokenizers::Separate { source, target } => {
+            [("source_tokenizer.json", json(source)), ("target_tokenizer.json", json(target))]
+        }
+    };
+    let mut all: Vec<(&str, Vec<u8>)> = texts.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+    all.push(("config.json", pretty(&interchange::config(recipe, model, start))));
+    all.push(("generation_config.json", pretty(&interchange::generation_config(recipe, start))));
+    all.push(("recipe.toml", recipe.to_toml().into_bytes()));
+    all
+}
+
 fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_string_pretty(value).expect("plain data");
     text.push('\n');
     text.into_bytes()
-}
-
-/// The configuration in the words of transformers' Marian, a post-norm encoder–decoder. It is not called one yet: that
-/// class would compute half-split sinusoids where these are interleaved.
-fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> serde_json::Value {
-    serde_json::json!({
-        "model_type": "seqloom",
-        "vocab_size": m.vocabulary.source(),
-        "decoder_vocab_size": m.vocabulary.target(),
-        "d_model": m.d_model,
-        "encoder_layers": m.encoder_layers,
-        "decoder_layers": m.decoder_layers,
-        "encoder_attention_heads": m.heads,
-        "decoder_attention_heads": m.heads,
-        "encoder_ffn_dim": m.ffn,
-        "decoder_ffn_dim": m.ffn,
-        "dropout": m.dropout,
-        "attention_dropout": m.dropout,
-        "activation_dropout": 0.0,
-        "activation_function": recipe.model.activation.to_string(),
-        "scale_embedding": m.scale_embedding,
-        "share_encoder_decoder_embeddings": m.tie_embeddings && matches!(m.vocabulary, Vocabulary::Shared(_)),
-        "tie_word_embeddings": m.tie_embeddings,
-        "max_position_embeddings": positions(recipe, 1),
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "decoder_start_token_id": start.unwrap_or(BOS),
-        "forced_eos_token_id": null,
-        "use_cache": true,
-    })
-}
-
-fn generation(recipe: &Recipe, start: Option<u32>) -> serde_json::Value {
-    serde_json::json!({
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": start.is_none().then_some(EOS),
-        "decoder_start_token_id": start.unwrap_or(BOS),
-        "max_length": recipe.decode.max_length,
-        "num_beams": 1,
-    })
 }

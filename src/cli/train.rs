@@ -4,29 +4,28 @@ use super::data::{self, Data};
 use super::report::{Report, Scores, clock};
 use super::run_dir::{Checkpoint, RunDir, TrainingState};
 use super::translate::decoder;
-use super::{DeviceArgs, device, files, recipes};
+use super::{DeviceArgs, device, files, init_from, recipes};
 use clap::Args;
 use pollster::block_on;
 use seqloom::decode::Decoder;
 use seqloom::error::{Error, Result};
+use seqloom::interchange;
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{Recipe, TokenizerKind};
-use seqloom::text::batch::{Batches, Buckets, Example, encode_pairs};
+use seqloom::text::batch::{BUCKETS, Batches, Buckets, Example, encode_pairs};
 use seqloom::text::bleu::corpus_bleu;
 use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
 use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers};
-use seqloom::train::Trainer;
+use seqloom::train::{Metrics, Trainer};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Shapes of batches that are planned and compiled.
-const BUCKETS: usize = 4;
 /// Pairs that an evaluation during training translates.
 const SCORED: usize = 200;
 /// Pairs that the end of a run shows.
@@ -62,8 +61,15 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         check_same(&run, &recipe)?;
     }
 
+    let begun = going_on && run.has_checkpoint()?;
+    let origin = if begun { None } else { init_from::read(&recipe, &dir)? };
+
     let data = data::load(&recipe)?;
-    let tokenizers = if going_on { run.tokenizers(&recipe)? } else { learn_tokenizers(&recipe, &data.train)? };
+    let tokenizers = match &origin {
+        _ if going_on => run.tokenizers(&recipe)?,
+        Some(origin) => origin.tokenizers.clone(),
+        None => learn_tokenizers(&recipe, &data.train)?,
+    };
     let (train, train_dropped) = encode_pairs(&tokenizers, &data.train, recipe.data.marks, recipe.data.max_length);
     let (valid, valid_dropped) = encode_pairs(&tokenizers, &data.valid, recipe.data.marks, recipe.data.max_length);
     let start = data::start(&recipe, &tokenizers)?;
@@ -86,14 +92,26 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         vocabulary(&tokenizers),
         100.0 * train.padded_share()
     );
+    if let Err(what) = interchange::class(&recipe.model, tokenizers.vocabulary()) {
+        eprintln!("model: transformers cannot open it: it has no class for {what}");
+    }
     let mut trainer = block_on(Trainer::new(network, recipe.clone(), train, valid))?;
+    if let Some(origin) = origin {
+        trainer.network.write_parameters(&origin.file, &origin.parameters)?;
+        eprintln!("model: starts from {}, with its tokenizer", origin.file);
+    }
     let mut state = TrainingState { device: opened.name, data: checksum, ..TrainingState::default() };
     if going_on {
         restore(&run, &mut trainer, &mut state)?;
     }
     let steps = trainer.steps();
-    if trainer.progress.step >= steps {
-        eprintln!("{} is finished: {steps} steps; --set train.steps=N goes on, --fresh starts over", dir.display());
+    if trainer.is_finished() {
+        run.refresh_best(&trainer.progress, &run.recipe()?, &model)?;
+        let more = match trainer.progress.step < steps {
+            true => format!("{}; a larger train.patience, or 0,", out_of_patience(&trainer)),
+            false => format!("{steps} steps; --set train.steps=N"),
+        };
+        eprintln!("{} is finished: {more} goes on, --fresh starts over", dir.display());
         return Ok(ExitCode::SUCCESS);
     }
     if exists && !going_on {
@@ -101,6 +119,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     }
     // A run that goes on may have been told to do so for longer, or to decode otherwise: the recipe says so then.
     run.start(&recipe, &tokenizers, &model, start)?;
+    run.refresh_best(&trainer.progress, &recipe, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
     let decoder = decoder(&mut trainer.network, &recipe, start);
     Session { run, data, tokenizers, trainer, decoder, state, report }.train(steps)?;
@@ -126,8 +145,8 @@ fn read_recipe(args: &Train) -> Result<Recipe> {
 fn check_same(run: &RunDir, recipe: &Recipe) -> Result<()> {
     let mut before = run.recipe()?;
     let (t, b) = (&recipe.train, &mut before.train);
-    (b.steps, b.epochs, b.eval_every, b.save_every, b.keep, b.log_every) =
-        (t.steps, t.epochs, t.eval_every, t.save_every, t.keep, t.log_every);
+    (b.steps, b.epochs, b.eval_every, b.save_every, b.keep, b.patience, b.log_every) =
+        (t.steps, t.epochs, t.eval_every, t.save_every, t.keep, t.patience, t.log_every);
     before.decode = recipe.decode.clone();
     before.name.clone_from(&recipe.name);
     let Some((key, old, new)) = before.difference(recipe) else { return Ok(()) };
@@ -187,10 +206,17 @@ fn restore(run: &RunDir, trainer: &mut Trainer, state: &mut TrainingState) -> Re
         eprintln!("warning: the run was on {}; sums are rounded differently here", checkpoint.state.device);
     }
     trainer.restore(&file, &checkpoint.parameters, &checkpoint.moments, checkpoint.state.progress.clone())?;
-    run.refresh_best(&checkpoint)?;
     *state = TrainingState { device: state.device.clone(), ..checkpoint.state };
     eprintln!("going on after step {}", state.progress.step);
     Ok(())
+}
+
+/// Why a run ended before its last step.
+fn out_of_patience(trainer: &Trainer) -> String {
+    let (p, patience) = (&trainer.progress, trainer.recipe.train.patience);
+    let best = p.best.map_or(String::new(), |(loss, step)| format!(", {loss:.4} at step {step}"));
+    let evaluations = if patience == 1 { "evaluation" } else { "evaluations" };
+    format!("step {} of {}, {patience} {evaluations} without a better loss{best}", p.step, trainer.steps())
 }
 
 struct Session {
@@ -217,26 +243,32 @@ impl Session {
         let t = self.trainer.recipe.train.clone();
         let mut since = Instant::now();
         loop {
-            let early = block_on(self.trainer.step())?;
+            let early = block_on(self.trainer.step());
+            let early = self.finite(vec![], early, since)?;
             let step = self.trainer.progress.step;
             let stopping = stop.load(Ordering::Relaxed);
             let last = step >= steps;
             let every = |n: u64| n > 0 && step.is_multiple_of(n);
             let (evaluating, saving) = (last || every(t.eval_every), last || stopping || every(t.save_every));
             if evaluating || saving || every(t.log_every) || !early.is_empty() {
-                let metrics = [early, block_on(self.trainer.drain())?].concat();
+                let rest = block_on(self.trainer.drain());
+                let metrics = self.finite(early, rest, since)?;
                 self.report.steps(&metrics, since.elapsed());
                 since = Instant::now();
             }
             // The best model is a checkpoint's: a better one is saved whatever save_every says.
             let better = evaluating && self.evaluate()?;
-            if better || saving {
+            let enough = self.trainer.is_out_of_patience();
+            if better || enough || saving {
                 self.save()?;
             }
             if evaluating || saving {
                 since = Instant::now();
             }
-            if last {
+            if enough && !last {
+                self.report.say(&format!("training ends: {}", out_of_patience(&self.trainer)));
+            }
+            if last || enough {
                 break;
             }
             if stopping {
@@ -249,6 +281,19 @@ impl Session {
         self.last_words()
     }
 
+    /// The numbers of some steps and of those after them. Before training ends with a gradient that is not finite, those
+    /// of the steps before it are written down.
+    fn finite(&mut self, early: Vec<Metrics>, rest: Result<Vec<Metrics>>, since: Instant) -> Result<Vec<Metrics>> {
+        match rest {
+            Ok(rest) => Ok([early, rest].concat()),
+            Err(e) => {
+                self.report.steps(&[early, self.trainer.before_failure()].concat(), since.elapsed());
+                self.report.flush()?;
+                Err(e)
+            }
+        }
+    }
+
     /// Evaluates; whether the model is the best so far.
     fn evaluate(&mut self) -> Result<bool> {
         let evaluation = block_on(self.trainer.evaluate())?;
@@ -258,10 +303,12 @@ impl Session {
         for ((source, _), translation) in pairs.iter().zip(&translations).take(2) {
             self.report.say(&format!("    {source}\n    -> {translation}"));
         }
-        let step = self.trainer.progress.step;
-        let better = evaluation.loss.is_finite() && self.state.best.is_none_or(|(loss, _)| evaluation.loss < loss);
-        if better {
-            self.state.best = Some((evaluation.loss, step));
+        let before = self.trainer.progress.reductions;
+        let better = self.trainer.judge(&evaluation);
+        if self.trainer.progress.reductions > before {
+            let (step, wait) = (self.trainer.progress.step, self.trainer.recipe.train.plateau_patience);
+            let lr = self.trainer.learning_rate(step + 1);
+            self.report.say(&format!("step {step}: no better loss in {wait} evaluations; learning rate {lr:.2e}"));
         }
         Ok(better)
     }
@@ -274,12 +321,12 @@ impl Session {
         // The rows come first: a run that is killed between the two drops them again when it goes on.
         self.report.flush()?;
         let checkpoint = Checkpoint { parameters, moments, state: self.state.clone() };
-        self.run.save(&checkpoint, self.trainer.recipe.train.keep)
+        self.run.save(&checkpoint, &self.trainer.recipe, &self.trainer.network.model)
     }
 
     /// The held-out set, with the best model.
     fn last_words(mut self) -> Result<()> {
-        let (file, parameters) = self.run.model()?;
+        let (file, parameters) = self.run.model(&self.trainer.recipe, &self.trainer.network.model)?;
         self.trainer.network.write_parameters(&file, &parameters)?;
         let pairs = &self.data.test;
         let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizers, pairs)?;

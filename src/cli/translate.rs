@@ -1,5 +1,6 @@
 //! `seqloom translate`: standard input, line by line, to standard output.
 
+use super::attention::AttentionArgs;
 use super::run_dir::RunDir;
 use super::{DeviceArgs, data, device};
 use clap::Args;
@@ -25,6 +26,8 @@ pub struct Translate {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     #[command(flatten)]
+    attention: AttentionArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -45,9 +48,9 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let run = RunDir::new(dir);
     let recipe = run.recipe()?;
     let tokenizers = run.tokenizers(&recipe)?;
-    let (file, parameters) = run.model()?;
-    let opened = device::open(device)?;
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let (file, parameters) = run.model(&recipe, &model)?;
+    let opened = device::open(device)?;
     let mut network = Network::new(opened.device, model, positions(&recipe, POSITIONS), false)?;
     network.write_parameters(&file, &parameters)?;
     let decoder = decoder(&mut network, &recipe, data::start(&recipe, &tokenizers)?);
@@ -66,6 +69,7 @@ pub fn decoder(network: &mut Network, recipe: &Recipe, start: Option<u32>) -> De
 /// Translates; an empty line stays one.
 pub fn run(args: &Translate) -> Result<ExitCode> {
     let mut bytes = vec![];
+    args.attention.check()?;
     let mut loaded = load(&args.model, &args.device)?;
     std::io::stdin()
         .read_to_end(&mut bytes)
@@ -74,17 +78,21 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
     let sources: Vec<Vec<u32>> = lines.iter().map(|line| loaded.tokenizers.source().encode(line)).collect();
     warn_of_long(&sources, &loaded.recipe, loaded.network.positions());
     let spoken: Vec<usize> = (0..lines.len()).filter(|&i| !lines[i].trim().is_empty()).collect();
+    let numbered: Vec<(usize, &[u32])> = spoken.iter().map(|&i| (i, &sources[i][..])).collect();
+    args.attention.check_lines(&loaded, &numbered)?;
     let chosen: Vec<Vec<u32>> = spoken.iter().map(|&i| sources[i].clone()).collect();
     let ids = block_on(loaded.decoder.greedy(&mut loaded.network, &chosen))?;
     warn_of_unfinished(&spoken, &ids, loaded.recipe.decode.max_length, loaded.network.positions());
     let mut translations = vec![String::new(); lines.len()];
-    for (i, ids) in spoken.into_iter().zip(ids) {
+    for (&i, ids) in spoken.iter().zip(&ids) {
         // One line in, one line out, whatever the model says.
-        translations[i] = loaded.tokenizers.target().decode(&ids).replace(['\n', '\r'], " ");
+        translations[i] = loaded.tokenizers.target().decode(ids).replace(['\n', '\r'], " ");
     }
     for translation in translations {
         out!("{translation}");
     }
+    let translated: Vec<_> = numbered.iter().zip(&ids).map(|(&(i, source), ids)| (i, source, &ids[..])).collect();
+    args.attention.write(&mut loaded, &translated)?;
     Ok(ExitCode::SUCCESS)
 }
 

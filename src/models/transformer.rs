@@ -1,5 +1,7 @@
 //! The encoder–decoder Transformer (Vaswani et al. 2017), post-norm as in the paper or pre-norm (Xiong et al. 2020).
 
+mod sublayers;
+
 use crate::graph::{Graph, Value};
 use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
@@ -85,6 +87,9 @@ pub struct Context {
     pub positions: Option<Value>,
     /// Position of the first token (1).
     pub start: Value,
+    /// The weights of every attention become outputs of the graph, called `NAME.weights` after its parameters. They are
+    /// computed by the operations that the fused kernel replaces.
+    pub record: bool,
 }
 
 /// A sequence of tokens with what its embedding needs.
@@ -148,26 +153,19 @@ impl Transformer {
                 declare(format!("{name}.bias"), &[out], Init::Constant(0.0));
             }
         };
-        let mut norms = vec![];
-        let stacks = [("encoder", self.encoder_layers, 1), ("decoder", self.decoder_layers, 2)];
-        for (stack, layers, attentions) in stacks {
+        for (stack, layers, attentions) in self.stacks() {
             for i in 0..layers {
                 let layer = format!("model.{stack}.layers.{i}");
-                for attention in &["self_attn", "encoder_attn"][..attentions] {
+                for attention in attentions {
                     for projection in ["q_proj", "k_proj", "v_proj", "out_proj"] {
                         linear(format!("{layer}.{attention}.{projection}"), d, d);
                     }
-                    norms.push(format!("{layer}.{attention}_layer_norm"));
                 }
                 linear(format!("{layer}.fc1"), self.ffn, d);
                 linear(format!("{layer}.fc2"), d, self.ffn);
-                norms.push(format!("{layer}.final_layer_norm"));
-            }
-            if self.norm == Norm::Pre {
-                norms.push(format!("model.{stack}.layer_norm"));
             }
         }
-        for norm in norms {
+        for norm in self.stacks().into_iter().flat_map(|(stack, ..)| self.norms(stack)) {
             declare(format!("{norm}.weight"), &[d], Init::Constant(1.0));
             declare(format!("{norm}.bias"), &[d], Init::Constant(0.0));
         }
@@ -187,25 +185,41 @@ impl Transformer {
         if self.tie_embeddings { self.embedding("decoder") } else { "lm_head.weight".into() }
     }
 
+    /// Name, layers and attentions of a layer of both stacks.
+    fn stacks(&self) -> [(&'static str, usize, &'static [&'static str]); 2] {
+        [
+            ("encoder", self.encoder_layers, &["self_attn"]),
+            ("decoder", self.decoder_layers, &["self_attn", "encoder_attn"]),
+        ]
+    }
+
+    /// The layer norms of a stack in the order in which they are applied: one for every sublayer, and before those the
+    /// final one comes last.
+    fn norms(&self, stack: &str) -> Vec<String> {
+        let (_, layers, attentions) = self.stacks().into_iter().find(|s| s.0 == stack).expect("one of the two");
+        let of_layer = |i: usize| {
+            let name = move |norm: &str| format!("model.{stack}.layers.{i}.{norm}_layer_norm");
+            attentions.iter().chain(&["final"]).map(move |norm| name(norm))
+        };
+        let last = (self.norm == Norm::Pre).then(|| format!("model.{stack}.layer_norm"));
+        (0..layers).flat_map(of_layer).chain(last).collect()
+    }
+
     /// The encoder's states (B, S, C).
     pub fn encode(&self, g: &mut Graph, w: &Weights, source: Tokens, c: &Context) -> Value {
         g.scoped("encoder", |g| {
-            let mut x = self.embed(g, w, "encoder", source, c);
+            let mut x = self.stream(g, w, "encoder", source, c);
+            let seen = self.seen(g, source.lengths, false, c);
             for i in 0..self.encoder_layers {
-                x = g.scoped(&format!("layers.{i}"), |g| {
+                g.scoped(&format!("layers.{i}"), |g| {
                     let name = format!("model.encoder.layers.{i}");
-                    let norm = format!("{name}.self_attn_layer_norm");
-                    let y = g.scoped("self_attn", |g| {
-                        let attn = format!("{name}.self_attn");
-                        let x = self.norm_before(g, w, &norm, x);
-                        let kv = self.own_keys_values(g, w, &attn, x, c);
-                        self.attention(g, w, &attn, x, kv, source.lengths, false, c)
-                    });
-                    let x = self.residual(g, w, &norm, x, y, c);
-                    self.feed_forward(g, w, &name, x, c)
+                    let kv = g
+                        .scoped("self_attn", |g| self.own_keys_values(g, w, &format!("{name}.self_attn"), x.normed, c));
+                    self.attention(g, w, &format!("{name}.self_attn"), &mut x, kv, seen, c);
+                    self.feed_forward(g, w, &name, &mut x, c);
                 });
             }
-            self.norm_before(g, w, "model.encoder.layer_norm", x)
+            x.normed
         })
     }
 
@@ -220,19 +234,22 @@ impl Transformer {
         c: &Context,
     ) -> Value {
         g.scoped("decoder", |g| {
-            let mut x = self.embed(g, w, "decoder", target, c);
+            let mut x = self.stream(g, w, "decoder", target, c);
+            let own = self.seen(g, target.lengths, true, c);
+            let encoded = self.seen(g, memory_lengths, false, c);
             for i in 0..self.decoder_layers {
                 let name = format!("model.decoder.layers.{i}");
-                x = g.scoped(&format!("layers.{i}"), |g| {
-                    let own = |g: &mut Graph, x| {
-                        let kv = self.own_keys_values(g, w, &format!("{name}.self_attn"), x, c);
-                        (kv, target.lengths, true)
-                    };
-                    let encoded = |g: &mut Graph| self.keys_values(g, w, &format!("{name}.encoder_attn"), memory);
-                    self.decoder_layer(g, w, &name, x, own, encoded, memory_lengths, c)
+                g.scoped(&format!("layers.{i}"), |g| {
+                    let kv = g
+                        .scoped("self_attn", |g| self.own_keys_values(g, w, &format!("{name}.self_attn"), x.normed, c));
+                    self.attention(g, w, &format!("{name}.self_attn"), &mut x, kv, own, c);
+                    let kv =
+                        g.scoped("encoder_attn", |g| self.keys_values(g, w, &format!("{name}.encoder_attn"), memory));
+                    self.attention(g, w, &format!("{name}.encoder_attn"), &mut x, kv, encoded, c);
+                    self.feed_forward(g, w, &name, &mut x, c);
                 });
             }
-            self.norm_before(g, w, "model.decoder.layer_norm", x)
+            x.normed
         })
     }
 
@@ -256,27 +273,33 @@ impl Transformer {
         encoded_lengths: Value,
         c: &Context,
     ) -> (Value, Vec<KeysValues>) {
-        let mut x = self.embed(g, w, "decoder", token, c);
+        let mut x = self.stream(g, w, "decoder", token, c);
+        let own = self.seen(g, token.lengths, false, c);
+        let other = self.seen(g, encoded_lengths, false, c);
         let mut grown = vec![];
         for i in 0..self.decoder_layers {
             let name = format!("model.decoder.layers.{i}");
-            let own = |g: &mut Graph, x| {
-                let (k, v) = self.own_keys_values(g, w, &format!("{name}.self_attn"), x, c);
-                let k = g.cache_append(caches[i].0, k, c.start);
-                let v = g.cache_append(caches[i].1, v, c.start);
-                grown.push((k, v));
-                ((k, v), token.lengths, false)
-            };
-            x = self.decoder_layer(g, w, &name, x, own, |_| encoded[i], encoded_lengths, c);
+            let (k, v) = self.own_keys_values(g, w, &format!("{name}.self_attn"), x.normed, c);
+            let k = g.cache_append(caches[i].0, k, c.start);
+            let v = g.cache_append(caches[i].1, v, c.start);
+            grown.push((k, v));
+            self.attention(g, w, &format!("{name}.self_attn"), &mut x, (k, v), own, c);
+            self.attention(g, w, &format!("{name}.encoder_attn"), &mut x, encoded[i], other, c);
+            self.feed_forward(g, w, &name, &mut x, c);
         }
-        (self.norm_before(g, w, "model.decoder.layer_norm", x), grown)
+        (x.normed, grown)
     }
 
     /// Logits (rows, V) of states (..., C).
     pub fn logits(&self, g: &mut Graph, w: &Weights, x: Value) -> Value {
         let rows = g.ty(x).rows();
-        let logits = g.scoped("logits", |g| g.linear(x, w.get(&self.output_embedding()), None, Activation::None));
+        let logits = g.scoped("logits", |g| g.linear(x, self.output_table(w), None, Activation::None));
         g.reshape(logits, &[rows, self.vocabulary.target()])
+    }
+
+    /// What states are projected to logits by, (V, C).
+    pub fn output_table(&self, w: &Weights) -> Value {
+        w.get(&self.output_embedding())
     }
 
     fn embed(&self, g: &mut Graph, w: &Weights, stack: &str, tokens: Tokens, c: &Context) -> Value {
@@ -288,132 +311,5 @@ impl Transformer {
             (_, table) => g.positions(x, table.expect("a table of sinusoids"), c.start),
         };
         self.drop(g, x, c, "embedding")
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn decoder_layer(
-        &self,
-        g: &mut Graph,
-        w: &Weights,
-        name: &str,
-        x: Value,
-        own: impl FnOnce(&mut Graph, Value) -> (KeysValues, Value, bool),
-        encoded: impl FnOnce(&mut Graph) -> KeysValues,
-        encoded_lengths: Value,
-        c: &Context,
-    ) -> Value {
-        let norm = format!("{name}.self_attn_layer_norm");
-        let y = g.scoped("self_attn", |g| {
-            let x = self.norm_before(g, w, &norm, x);
-            let (kv, lengths, causal) = own(g, x);
-            self.attention(g, w, &format!("{name}.self_attn"), x, kv, lengths, causal, c)
-        });
-        let x = self.residual(g, w, &norm, x, y, c);
-        let norm = format!("{name}.encoder_attn_layer_norm");
-        let y = g.scoped("encoder_attn", |g| {
-            let x = self.norm_before(g, w, &norm, x);
-            let kv = encoded(g);
-            self.attention(g, w, &format!("{name}.encoder_attn"), x, kv, encoded_lengths, false, c)
-        });
-        let x = self.residual(g, w, &norm, x, y, c);
-        self.feed_forward(g, w, name, x, c)
-    }
-
-    fn keys_values(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> KeysValues {
-        (self.linear(g, w, &format!("{name}.k_proj"), x), self.linear(g, w, &format!("{name}.v_proj"), x))
-    }
-
-    /// Keys and values of self-attention.
-    fn own_keys_values(&self, g: &mut Graph, w: &Weights, name: &str, x: Value, c: &Context) -> KeysValues {
-        let (k, v) = self.keys_values(g, w, name, x);
-        (self.turn(g, k, c), v)
-    }
-
-    /// Rotary positions: the queries and keys of self-attention are turned. Those of the encoder–decoder attention are
-    /// not, whose distances would mean nothing.
-    fn turn(&self, g: &mut Graph, x: Value, c: &Context) -> Value {
-        match (self.positions, c.positions) {
-            (Positions::Rotary, table) => g.rotary(x, table.expect("a table of sinusoids"), c.start),
-            _ => x,
-        }
-    }
-
-    /// softmax(Q Kᵀ / sqrt(d_k)) V per head, heads side by side, projected.
-    #[allow(clippy::too_many_arguments)]
-    fn attention(
-        &self,
-        g: &mut Graph,
-        w: &Weights,
-        name: &str,
-        x: Value,
-        (k, v): KeysValues,
-        lengths: Value,
-        causal: bool,
-        c: &Context,
-    ) -> Value {
-        let q = self.linear(g, w, &format!("{name}.q_proj"), x);
-        let q = if name.ends_with(".self_attn") { self.turn(g, q, c) } else { q };
-        let scores = g.attention_scores(q, k, self.heads);
-        let scale = 1.0 / ((self.d_model / self.heads) as f32).sqrt();
-        let p = g.softmax(scores, lengths, scale, causal);
-        let p = self.drop(g, p, c, "weights");
-        let context = g.attention_context(p, v, self.heads);
-        self.linear(g, w, &format!("{name}.out_proj"), context)
-    }
-
-    fn feed_forward(&self, g: &mut Graph, w: &Weights, name: &str, x: Value, c: &Context) -> Value {
-        let norm = format!("{name}.final_layer_norm");
-        let y = g.scoped("ffn", |g| {
-            let x = self.norm_before(g, w, &norm, x);
-            let (fc1, bias) = (w.get(&format!("{name}.fc1.weight")), w.find(&format!("{name}.fc1.bias")));
-            let inner = match self.activation {
-                recipe::Activation::Relu => g.linear(x, fc1, bias, Activation::Relu),
-                // Their derivatives need what went in, which an epilogue does not keep.
-                recipe::Activation::Gelu => {
-                    let x = g.linear(x, fc1, bias, Activation::None);
-                    g.gelu(x)
-                }
-                recipe::Activation::GeluNew => {
-                    let x = g.linear(x, fc1, bias, Activation::None);
-                    g.gelu_new(x)
-                }
-            };
-            self.linear(g, w, &format!("{name}.fc2"), inner)
-        });
-        self.residual(g, w, &norm, x, y, c)
-    }
-
-    /// What a sublayer and, in the end, the stack's reader gets: LayerNorm(x) where the norms come before.
-    fn norm_before(&self, g: &mut Graph, w: &Weights, norm: &str, x: Value) -> Value {
-        match self.norm {
-            Norm::Post => x,
-            Norm::Pre => self.layer_norm(g, w, norm, x),
-        }
-    }
-
-    /// x + Dropout(y), and LayerNorm of that where the norms come after.
-    fn residual(&self, g: &mut Graph, w: &Weights, norm: &str, x: Value, y: Value, c: &Context) -> Value {
-        let site = norm.rsplit('.').next().unwrap_or(norm);
-        let y = self.drop(g, y, c, site);
-        let sum = g.add(x, y);
-        match self.norm {
-            Norm::Post => self.layer_norm(g, w, norm, sum),
-            Norm::Pre => sum,
-        }
-    }
-
-    fn layer_norm(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {
-        g.layer_norm(x, w.get(&format!("{name}.weight")), w.get(&format!("{name}.bias")), self.norm_eps)
-    }
-
-    fn linear(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {
-        g.linear(x, w.get(&format!("{name}.weight")), w.find(&format!("{name}.bias")), Activation::None)
-    }
-
-    fn drop(&self, g: &mut Graph, x: Value, c: &Context, site: &str) -> Value {
-        match c.step {
-            Some(step) => g.dropout(x, self.dropout, step, site),
-            None => x,
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! What one key alone cannot tell: keys that must fit each other.
 
-use super::{Builtin, Positions, Recipe};
+use super::{Builtin, Positions, Recipe, Schedule};
 
 /// The keys that say where the training data is.
 pub(super) const SOURCES: [&str; 4] = ["data.source", "data.target", "data.tsv", "data.builtin"];
@@ -17,7 +17,7 @@ pub(super) struct Conflict {
 
 /// The first rule that `recipe` breaks.
 pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
-    let rules = [name, even_width, heads, even_heads, one_source, pairs_of_files, validation, start];
+    let rules = [name, even_width, heads, even_heads, one_source, pairs_of_files, validation, start, least_rate];
     rules.iter().find_map(|rule| rule(recipe))
 }
 
@@ -145,6 +145,24 @@ fn start(recipe: &Recipe) -> Option<Conflict> {
     Some(Conflict { keys: vec!["decode.start", "data.marks"], text: text.into() })
 }
 
+fn least_rate(recipe: &Recipe) -> Option<Conflict> {
+    let t = &recipe.train;
+    if t.min_lr == 0.0 {
+        return None;
+    }
+    let text = match t.schedule {
+        Schedule::InverseSqrt | Schedule::Noam | Schedule::Constant => {
+            format!(
+                "the schedule \"{}\" has no use for it; choose \"cosine\", \"linear\", \"wsd\" or \"plateau\"",
+                t.schedule
+            )
+        }
+        _ if t.min_lr > t.lr => format!("{:?} is more than train.lr = {:?}", t.min_lr, t.lr),
+        _ => return None,
+    };
+    Some(Conflict { keys: vec!["train.min_lr", "train.schedule", "train.lr"], text: format!("train.min_lr: {text}") })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +264,25 @@ mod tests {
         refuses("heads = 2\nd_model = 6", &format!("my.toml:5: model.heads: 2 of model.d_model = 6 are {wrong}"));
         refuses("d_model = 24", &format!("my.toml:5: model.heads: 8 of model.d_model = 24 are {wrong}"));
         refuses("heads = 5\nd_model = 15", &format!("my.toml:5: model.heads: 5 of model.d_model = 15 are {wrong}"));
+    }
+
+    #[test]
+    fn the_least_rate_is_read_and_below_the_peak() {
+        let data = "builtin = \"phrasebook\"\n[train]\n";
+        let others = "choose \"cosine\", \"linear\", \"wsd\" or \"plateau\"";
+        for schedule in ["inverse_sqrt", "noam", "constant"] {
+            refuses(
+                &format!("{data}schedule = \"{schedule}\"\nmin_lr = 1e-5"),
+                &format!("my.toml:5: train.min_lr: the schedule \"{schedule}\" has no use for it; {others}"),
+            );
+        }
+        refuses(
+            &format!("{data}schedule = \"linear\"\nmin_lr = 1e-3\nlr = 5e-4"),
+            "my.toml:5: train.min_lr: 0.001 is more than train.lr = 0.0005",
+        );
+        for settings in ["schedule = \"plateau\"\nmin_lr = 5e-4", "schedule = \"noam\"\nmin_lr = 0"] {
+            assert!(Recipe::parse("my.toml", &format!("[data]\n{data}{settings}"), &[]).is_ok());
+        }
     }
 
     #[test]

@@ -28,9 +28,23 @@ pub(super) fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Reci
         settings.retain(|setting| !SOURCES.contains(&setting.key.path) && !VALIDATION.contains(&setting.key.path));
     }
     settings.extend(overrides);
+    assemble(file, &settings)
+}
 
+/// See [`Recipe::parse_stored`].
+pub(super) fn parse_stored(file: &str, text: &str) -> Result<Recipe> {
+    let settings = read_file(file, text)?;
+    let has = |section: &str| settings.iter().any(|s| s.key.path.split_once('.').is_some_and(|(s, _)| s == section));
+    match SECTIONS.iter().find(|section| !section.name.is_empty() && !has(section.name)) {
+        Some(section) => fail(file, format!("[{}] is missing: this is not the whole recipe of a run", section.name)),
+        None => assemble(file, &settings),
+    }
+}
+
+/// The recipe of these settings.
+fn assemble(file: &str, settings: &[Setting]) -> Result<Recipe> {
     let mut recipe = Recipe::default();
-    for setting in &settings {
+    for setting in settings {
         setting.apply(&mut recipe)?;
     }
     if recipe.name.is_empty() {
@@ -137,6 +151,21 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_recipe_is_whole() {
+        let stored = Recipe { name: "a".into(), ..Recipe::default() };
+        let text = stored.to_toml();
+        assert_eq!(Recipe::parse_stored("recipe.toml", &text).unwrap(), stored);
+        let refusal = |text: &str| Recipe::parse_stored("recipe.toml", text).unwrap_err().to_string();
+        let half = text.split("[tokenizer]").next().unwrap();
+        let rest = "is missing: this is not the whole recipe of a run";
+        assert_eq!(refusal(half), format!("recipe.toml: [tokenizer] {rest}"));
+        assert_eq!(refusal(""), format!("recipe.toml: [model] {rest}"));
+        let line = 1 + text.split("heads = ").next().unwrap().matches('\n').count();
+        let expected = format!("recipe.toml:{line}: model.heads: 7 does not divide");
+        assert!(refusal(&text.replace("heads = 8", "heads = 7")).starts_with(&expected));
+    }
+
+    #[test]
     fn an_empty_recipe_is_the_defaults() {
         let expected = Recipe {
             name: "my".into(),
@@ -233,8 +262,13 @@ mod tests {
         let cases = [
             ("model.kind = \"gpt\"", "expected \"transformer\", the only one in this version, found \"gpt\""),
             ("train.optimizer = \"lion\"", "expected \"adamw\", \"adam\" or \"sgd\", found \"lion\""),
-            ("train.schedule = \"cosine\"", "expected \"inverse_sqrt\", \"noam\" or \"constant\", found \"cosine\""),
             ("tokenizer.kind = \"wrod\"", "expected \"bpe\", \"char\" or \"word\", found \"wrod\""),
+            (
+                "train.schedule = \"step\"",
+                "expected \"inverse_sqrt\", \"noam\", \"constant\", \"cosine\", \"linear\", \"wsd\" or \"plateau\", \
+                 found \"step\"",
+            ),
+            ("train.plateau_factor = 1", "expected a number above 0 and below 1, found 1"),
             ("model.d_model = 131072", "expected a whole number from 2 to 65536, found 131072"),
             (
                 "model.d_model = 99999999999999999999",

@@ -4,8 +4,10 @@ use super::{Recipe, SECTIONS};
 
 /// The column of the comments behind the values; a longer value pushes its own further out.
 const COLUMN: usize = 32;
+/// The longest line.
+const WIDTH: usize = 120;
 
-/// Every key with its documentation above it, what it may be and its default behind it.
+/// Every key with its documentation above it, what it may be and its default behind it, or above it where that is long.
 pub(super) fn to_toml(recipe: &Recipe) -> String {
     let defaults = Recipe::default();
     let mut out = String::new();
@@ -17,7 +19,9 @@ pub(super) fn to_toml(recipe: &Recipe) -> String {
         for key in section.keys {
             let setting = format!("{} = {}", key.name, (key.get)(recipe));
             let comment = format!("{}; default {}", (key.expected)(), (key.get)(&defaults));
-            out += &format!("{}{setting:<COLUMN$}  # {comment}\n", doc(key.doc));
+            let line = format!("{setting:<COLUMN$}  # {comment}\n");
+            out += &doc(key.doc);
+            out += &if line.len() <= WIDTH { line } else { format!("# {comment}\n{setting}\n") };
         }
     }
     out
@@ -75,6 +79,8 @@ mod tests {
             "\nlr = 0.0005                       # a number above 0 and at most 1000; default 0.0005\n",
             "\nbetas = [0.9, 0.98]               # a list of two numbers from 0 to below 1; default [0.9, 0.98]\n",
             "\nbuiltin = \"\"                      # \"\", \"phrasebook\" or \"copy\"; default \"\"\n",
+            "\n# \"inverse_sqrt\", \"noam\", \"constant\", \"cosine\", \"linear\", \"wsd\" or \"plateau\"; default \"inverse_sqrt\"\n\
+             schedule = \"inverse_sqrt\"\n",
             "\noptimizer = \"adamw\"               # \"adamw\", \"adam\" or \"sgd\"; default \"adamw\"\n",
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");

@@ -145,7 +145,7 @@ pub fn read_within<V: Value>(value: &DeValue, range: impl RangeBounds<V::Item>) 
     V::read(value).filter(|value| value.items().iter().all(|item| range.contains(item)))
 }
 
-/// Type and range in words. The table's ranges have these three shapes, or are `..`, which says nothing.
+/// Type and range in words. The table's ranges have these four shapes, or are `..`, which says nothing.
 pub fn expected_within<V: Value>(range: impl RangeBounds<V::Item>) -> String {
     use Bound::{Excluded, Included};
     V::expected()
@@ -153,6 +153,7 @@ pub fn expected_within<V: Value>(range: impl RangeBounds<V::Item>) -> String {
             (Included(low), Included(high)) => format!(" from {low} to {high}"),
             (Included(low), Excluded(high)) => format!(" from {low} to below {high}"),
             (Excluded(low), Included(high)) => format!(" above {low} and at most {high}"),
+            (Excluded(low), Excluded(high)) => format!(" above {low} and below {high}"),
             _ => String::new(),
         }
 }

@@ -15,6 +15,9 @@ use crate::error::{Error, Result};
 pub use crate::ops::cross_entropy::IGNORE;
 pub use crate::ops::embedding::by_token;
 
+/// Shapes of the batches of a run: each is planned and compiled.
+pub const BUCKETS: usize = 4;
+
 /// A sentence pair as token ids, with what it begins and ends with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {

@@ -16,6 +16,7 @@ use tokenizers::normalizers::utils::Lowercase;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use crate::error::{Error, Result};
@@ -100,6 +101,7 @@ impl Tokenizer {
         let mut inner = Box::new(tokenizers::Tokenizer::new(model));
         inner.with_normalizer(lowercase.then_some(Lowercase)).expect("no added token is normalized");
         inner.with_pre_tokenizer(Some(pre_tokenizer(kind))).with_decoder(Some(decoder(kind)));
+        inner.with_post_processor(Some(ends_with_eos()));
         let specials = SPECIALS.map(|token| AddedToken::from(token, true));
         inner.add_special_tokens(specials).expect("the specials are distinct");
         // Misnamed in the crate: true means that the text of a special token is encoded like any other text.
@@ -118,9 +120,17 @@ impl Tokenizer {
     }
 
     /// The `tokenizer.json`, which Hugging Face `tokenizers` opens and which gives the same ids there, but for the text
-    /// of special tokens: that is plain text there only with `encode_special_tokens = True`.
+    /// of special tokens: that is plain text there only with `encode_special_tokens = True`. Where special tokens are
+    /// asked for, it adds the `</s>` that [`batch`](super::batch) adds here.
     pub fn to_json(&self) -> String {
         self.inner.to_string(true).expect("a tokenizer is plain data")
+    }
+
+    /// The same for a model of sequences without `<s>` and `</s>`: nothing is ever added.
+    pub fn to_json_without_marks(&self) -> String {
+        let mut inner = self.inner.clone();
+        inner.with_post_processor(None::<TemplateProcessing>);
+        inner.to_string(true).expect("a tokenizer is plain data")
     }
 
     /// The `tokenizer_config.json` beside it, which `transformers.AutoTokenizer` needs. The longest input is the
@@ -134,7 +144,10 @@ impl Tokenizer {
             "pad_token": pad,
             "unk_token": unk,
             "model_max_length": 1e30,
+            "model_input_names": ["input_ids", "attention_mask"],
             "clean_up_tokenization_spaces": false,
+            // The text of a special token is plain text there too.
+            "split_special_tokens": true,
         });
         format!("{config:#}\n")
     }
@@ -150,10 +163,18 @@ impl Tokenizer {
         self.inner.decode(ids, true).expect("every kind joins any tokens")
     }
 
-    /// One token for display, such as `" sui"` or `"<pad>"`; a piece of a character reads U+FFFD, an id outside the
-    /// vocabulary the empty string.
+    /// One token for display, such as `" sui"` or `"<pad>"`; the bytes of a piece of a character read `<0xC3>`, an id
+    /// outside the vocabulary the empty string.
     pub fn token(&self, id: u32) -> String {
-        self.inner.decode(&[id], false).expect("every kind joins any tokens")
+        let text = self.inner.decode(&[id], false).expect("every kind joins any tokens");
+        match (self.kind, self.inner.id_to_token(id)) {
+            (Kind::Bpe, Some(token)) if text.contains('\u{fffd}') => {
+                let bytes: Vec<u8> = token.chars().map(byte).collect();
+                let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("<0x{b:02X}>")).collect::<String>();
+                bytes.utf8_chunks().map(|c| c.valid().to_owned() + &hex(c.invalid())).collect()
+            }
+            _ => text,
+        }
     }
 
     /// Number of tokens: every id is smaller. At most what [`learn`](Self::learn) was asked for.
@@ -214,9 +235,28 @@ impl Tokenizers {
     }
 }
 
+/// What programs that ask a tokenizer for special tokens get: the `</s>` that [`batch`](super::batch) adds here.
+fn ends_with_eos() -> TemplateProcessing {
+    let eos = SPECIALS[EOS as usize];
+    let (single, pair) = (format!("$A {eos}"), format!("$A:0 $B:0 {eos}:0"));
+    let mut template = TemplateProcessing::builder();
+    template.try_single(single.as_str()).and_then(|t| t.try_pair(pair.as_str())).expect("templates");
+    template.special_tokens(vec![(eos, EOS)]).build().expect("every special of the templates has an id")
+}
+
 /// GPT-2's cut into words, without a space put before the first, which decoding could not take back.
 fn byte_level() -> ByteLevel {
     ByteLevel::default().add_prefix_space(false)
+}
+
+/// The byte that a character of the byte-level alphabet stands for: printable ones of Latin-1 for themselves, the
+/// characters from U+0100 on for the other bytes in ascending order.
+fn byte(character: char) -> u8 {
+    let printable = |b: &u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    match u8::try_from(character) {
+        Ok(byte) => byte,
+        Err(_) => (0..=255).filter(|b| !printable(b)).nth(character as usize - 256).expect("68 bytes, 68 characters"),
+    }
 }
 
 fn pre_tokenizer(kind: Kind) -> PreTokenizerWrapper {

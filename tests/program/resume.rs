@@ -122,6 +122,76 @@ fn kills_leave_no_trace_on_a_gpu() {
     survives_kills("auto", 60);
 }
 
+/// Steps of several micro-batches, a learning rate that falls on plateaus, and an end that nobody announced: kills right
+/// where the rate falls, before and after that is saved, change none of it.
+fn plateaus_survive_kills(device: &str) {
+    let place = Place::new();
+    let command = |out: &str| {
+        format!(
+            "train tiny.toml --out {out} --device {device} --set train.steps=90 --set train.accumulate=3 \
+             --set train.batch_tokens=100 --set train.schedule=plateau --set train.lr=0.3 --set train.eval_every=3 \
+             --set train.plateau_patience=2 --set train.plateau_factor=0.3 --set train.min_lr=0.02 --set train.patience=5"
+        )
+    };
+    let whole = place.run(&command("whole")).succeeds();
+    let lowered: Vec<&str> =
+        whole.err.lines().filter(|line| line.contains("no better loss in 2 evaluations")).collect();
+    assert!(lowered.len() >= 2, "the learning rate never fell twice:\n{}", whole.err);
+    let rows = timeless_metrics(&place, "whole");
+    let rate = |step: u64| rows[step as usize - 1]["lr"].as_f64().expect("a number");
+    let mut lowest: f64 = 0.3;
+    for line in &lowered {
+        let step = line.strip_prefix("step ").and_then(|rest| rest.split(':').next()).expect(line);
+        let step: u64 = step.parse().expect(line);
+        assert_eq!(rate(step), lowest, "{line}");
+        lowest = (lowest * 0.3).max(0.02);
+        if step < rows.len() as u64 {
+            assert_eq!(rate(step + 1), lowest, "{line}");
+        }
+    }
+    let steps = rows.len();
+    assert!(steps < 90, "patience never ran out");
+    assert!(whole.err.contains(&format!("training ends: step {steps} of 90, 5 evaluations without a better loss, ")));
+    assert!(whole.err.contains("held-out sentences"), "{}", whole.err);
+
+    let (first, last) = (lowered[0], lowered[lowered.len() - 1]);
+    let next = |line: &str| {
+        let step = line.strip_prefix("step ").and_then(|rest| rest.split(':').next()).expect(line);
+        format!("step {}/", step.parse::<u64>().expect(line) + 1)
+    };
+    let moments = [(first.to_string(), 0), (next(first), 0), (next(first), 2), (last.to_string(), 1)];
+    let kill = |(until, milliseconds): &(String, u64)| {
+        let outcome = stop_at(&place, &command("killed"), until, |child| {
+            std::thread::sleep(Duration::from_millis(*milliseconds));
+            child.kill().expect("a process to kill");
+        });
+        outcome.code != Some(0)
+    };
+    let killed = moments.iter().filter(|moment| kill(moment)).count();
+    assert!(killed >= 2, "only {killed} of {} kills met a run that was at work", moments.len());
+    place.run(&command("killed")).succeeds();
+    same_run(&place, "killed", "whole");
+
+    let before = place.tree("killed");
+    let again = place.run(&command("killed")).succeeds();
+    let finished = format!("killed is finished: step {steps} of 90, 5 evaluations without a better loss, ");
+    assert!(again.err.contains(&finished) && again.err.contains("a larger train.patience"), "{}", again.err);
+    assert!(place.tree("killed") == before, "a finished run was changed");
+    let more = place.run(&(command("killed") + " --set train.patience=0")).succeeds();
+    assert!(more.err.contains(&format!("going on after step {steps}\n")), "{}", more.err);
+    assert_eq!(place.metrics("killed").len(), 90);
+}
+
+#[test]
+fn plateaus_survive_kills_on_the_cpu() {
+    plateaus_survive_kills("cpu");
+}
+
+#[test]
+fn plateaus_survive_kills_on_a_gpu() {
+    plateaus_survive_kills("auto");
+}
+
 /// SIGINT is Ctrl-C, SIGTERM what a scheduler sends.
 #[test]
 #[cfg(unix)]
@@ -209,7 +279,7 @@ fn the_best_model_is_kept_whenever_it_is_found() {
     let losses: Vec<f64> = place.metrics("run").iter().map(|row| row["valid_loss"].as_f64().expect("a loss")).collect();
     assert!(losses[1..].iter().all(|loss| *loss > losses[0]), "{losses:?}");
     assert_eq!(place.names("run/checkpoints"), ["step-000001", "step-000007"]);
-    assert!(place.read("run/model.safetensors") == place.read("run/checkpoints/step-000001/model.safetensors"));
+    assert!(place.is_model_of("run", 1));
     place.train(&format!("--out run --set train.steps=8 {settings}")).succeeds();
     assert_eq!(place.names("run/checkpoints"), ["step-000001", "step-000008"]);
 }

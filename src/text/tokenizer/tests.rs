@@ -190,7 +190,15 @@ fn tokens_are_readable() {
     let tokens: Vec<String> = tokenizer.encode("je suis").into_iter().map(|id| tokenizer.token(id)).collect();
     assert_eq!(tokens, ["je", " suis"]);
     assert_eq!([PAD, BOS, EOS, UNK].map(|id| tokenizer.token(id)), SPECIALS);
-    assert_eq!(tokenizer.token(tokenizer.encode("\u{10ffff}")[0]), "\u{fffd}");
+    // A vocabulary with no merges: a token is a byte.
+    let bytes = learned(Kind::Bpe, 260);
+    for c in (0..0x3000).filter_map(char::from_u32).chain(['\u{fffd}', '\u{10ffff}']) {
+        let text = c.to_string();
+        let pieces: String = bytes.encode(&text).into_iter().map(|id| bytes.token(id)).collect();
+        let wanted = if c.is_ascii() { text } else { text.bytes().map(|b| format!("<0x{b:02X}>")).collect() };
+        assert_eq!(pieces, wanted);
+    }
+    assert_eq!(bytes.token(330), "");
     assert_eq!(tokenizer.token(330), "");
 }
 
