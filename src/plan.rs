@@ -404,7 +404,7 @@ impl Planner<'_> {
         let bytes = padded(ty.bytes());
         if bytes as u64 > self.limits.binding {
             return Err(Error::Input(format!(
-                "{} ({ty}) takes {} MiB, this device binds {} MiB at once; lower train.batch_tokens, \
+                "{} ({ty}) takes {} MiB, a buffer of this device holds at most {} MiB; lower train.batch_tokens, \
                  train.batch_size or tokenizer.vocab_size",
                 self.plan.graph.name(v),
                 bytes >> 20,

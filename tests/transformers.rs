@@ -63,6 +63,11 @@ impl Run {
         Run { recipe: foreign.recipe, tokenizers, model, parameters }
     }
 
+    /// The token that outputs begin with where sentences have no marks.
+    fn start(&self) -> Option<u32> {
+        (!self.recipe.data.marks).then(|| self.tokenizers.target().encode(&self.recipe.decode.start)[0])
+    }
+
     fn network(&self, device: Device) -> Network {
         let mut network =
             Network::new(device, self.model.clone(), positions(&self.recipe, 64), false).expect("it fits");
@@ -145,6 +150,9 @@ fn tokens_and_translations_are_those_of_transformers() {
         assert_eq!(serde_json::json!(ids), stored[name]["ids"], "{name}");
         let mut network = run.network(Device::cpu());
         let mut decoder = Decoder::new(&mut network, run.recipe.decode.max_length);
+        if let Some(start) = run.start() {
+            decoder = decoder.unmarked(start);
+        }
         let translations = block_on(decoder.greedy(&mut network, &ids)).expect("the device works");
         let translations: Vec<String> = translations.iter().map(|ids| run.tokenizers.target().decode(ids)).collect();
         assert_eq!(translations, strings("generated"), "{name}");
@@ -159,13 +167,14 @@ fn a_directory_comes_back_byte_for_byte() {
         let run = Run::read(name);
         let json =
             |file: &str| -> serde_json::Value { serde_json::from_str(&text(&format!("{name}/{file}"))).expect("JSON") };
-        assert_eq!(interchange::config(&run.recipe, &run.model, None), json("config.json"), "{name}");
-        assert_eq!(interchange::generation_config(&run.recipe, None), json("generation_config.json"), "{name}");
+        assert_eq!(interchange::config(&run.recipe, &run.model, run.start()), json("config.json"), "{name}");
+        assert_eq!(interchange::generation_config(&run.recipe, run.start()), json("generation_config.json"), "{name}");
         let extras = interchange::extras(&run.recipe, &run.model, &run.parameters);
         let bytes = checkpoint::save(run.parameters.iter().chain(&extras)).expect("bytes");
         assert!(bytes == fs::read(golden(&format!("{name}/model.safetensors"))).expect("a file"), "{name}");
-        let tokenizer = if run.recipe.tokenizer.shared { "tokenizer.json" } else { "source_tokenizer.json" };
-        assert_eq!(run.tokenizers.source().to_json(), text(&format!("{name}/{tokenizer}")), "{name}");
+        let (tokenizer, file) = (run.tokenizers.source(), if run.recipe.tokenizer.shared { "" } else { "source_" });
+        let json = if run.recipe.data.marks { tokenizer.to_json() } else { tokenizer.to_json_without_marks() };
+        assert_eq!(json, text(&format!("{name}/{file}tokenizer.json")), "{name}");
     }
 }
 

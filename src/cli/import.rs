@@ -1,7 +1,7 @@
 //! `seqloom import`: a directory that transformers wrote, as a run directory.
 
-use super::files;
 use super::run_dir::RunDir;
+use super::{data, files};
 use clap::Args;
 use seqloom::checkpoint;
 use seqloom::error::{Error, Result};
@@ -46,7 +46,8 @@ pub fn run(args: &Import) -> Result<ExitCode> {
     }
     let model = read(&args.from)?;
     let transformer = Transformer::new(&model.recipe.model, model.tokenizers.vocabulary());
-    RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters, None)?;
+    let start = data::start(&model.recipe, &model.tokenizers)?;
+    RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters, start)?;
     let count: usize = model.parameters.iter().map(|(_, t)| t.ty().elements()).sum();
     eprintln!(
         "{out}: {:.2} M parameters, {} tokens; try: seqloom translate --model {out}",

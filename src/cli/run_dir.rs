@@ -128,7 +128,7 @@ impl RunDir {
         let text = files::read_text(&path).map_err(|_| {
             Error::Input(format!("{} is not a model directory: it holds no recipe.toml", self.0.display()))
         })?;
-        Recipe::parse(&path.display().to_string(), &text, &[])
+        Recipe::parse_stored(&path.display().to_string(), &text)
     }
 
     /// The tokenizers that were learned for the run.
@@ -254,10 +254,11 @@ fn set_up(
     model: &Transformer,
     start: Option<u32>,
 ) -> Vec<(&'static str, Vec<u8>)> {
+    let json = |t: &Tokenizer| if recipe.data.marks { t.to_json() } else { t.to_json_without_marks() };
     let texts = match tokenizers {
-        Tokenizers::Shared(t) => [("tokenizer.json", t.to_json()), ("tokenizer_config.json", t.config_json())],
+        Tokenizers::Shared(t) => [("tokenizer.json", json(t)), ("tokenizer_config.json", t.config_json())],
         Tokenizers::Separate { source, target } => {
-            [("source_tokenizer.json", source.to_json()), ("target_tokenizer.json", target.to_json())]
+            [("source_tokenizer.json", json(source)), ("target_tokenizer.json", json(target))]
         }
     };
     let mut all: Vec<(&str, Vec<u8>)> = texts.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();

@@ -131,7 +131,10 @@ fn read_recipe(args: &Train) -> Result<Recipe> {
     let text = match Recipe::builtin(&args.recipe) {
         Some(text) => text.to_string(),
         None if path.exists() || args.recipe.ends_with(".toml") => files::read_text(path)?,
-        None => recipes::builtin(&args.recipe)?.to_string(),
+        None => {
+            let (name, names) = (&args.recipe, recipes::names());
+            return Err(Error::Input(format!("{name} is neither a built-in recipe ({names}) nor a file")));
+        }
     };
     let recipe = Recipe::parse(&args.recipe, &text, &args.set)?;
     recipe.require_data(&args.recipe)?;

@@ -57,6 +57,7 @@ pub fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
             "norm_eps": recipe.model.norm_eps,
             "positions": recipe.model.positions.to_string(),
             "bias": m.bias,
+            "marks": recipe.data.marks,
         },
     });
     if let Ok(class) = class(&recipe.model, m.vocabulary) {
@@ -66,15 +67,17 @@ pub fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
     config
 }
 
-/// `generation_config.json`: greedy, as `seqloom translate`; transformers counts the token that the decoder starts with.
+/// `generation_config.json`: greedy, as `seqloom translate`. transformers counts the token that the decoder starts with,
+/// which without marks is the first of the output.
 pub fn generation_config(recipe: &Recipe, start: Option<u32>) -> Value {
+    let longest = recipe.decode.max_length.min(positions(recipe, 1));
     json!({
         "pad_token_id": PAD,
         "bos_token_id": BOS,
         "eos_token_id": start.is_none().then_some(EOS),
         "decoder_start_token_id": start.unwrap_or(BOS),
         "forced_eos_token_id": null,
-        "max_length": recipe.decode.max_length.min(positions(recipe, 1)) + 1,
+        "max_length": longest + usize::from(recipe.data.marks),
         "num_beams": 1,
         "do_sample": false,
     })

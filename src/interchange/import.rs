@@ -20,7 +20,9 @@ pub struct Foreign {
     /// Source and target.
     vocabularies: [usize; 2],
     one_vocabulary: bool,
-    /// What seqloom noted there about positions and biases, should it have written the file.
+    /// What the decoder starts with.
+    start: u32,
+    /// What seqloom noted there about positions, biases and marks, should it have written the file.
     noted: Value,
 }
 
@@ -107,8 +109,10 @@ impl Config<'_> {
     }
 
     /// The tokens that every tokenizer here has first.
-    fn check_specials(&self) -> Result<()> {
-        for (key, id) in [("pad_token_id", PAD), ("eos_token_id", EOS), ("decoder_start_token_id", BOS)] {
+    fn check_specials(&self, marks: bool) -> Result<()> {
+        let specials = [("pad_token_id", PAD), ("eos_token_id", EOS), ("decoder_start_token_id", BOS)];
+        // Without marks the decoder starts with a token of the text.
+        for &(key, id) in &specials[..if marks { 3 } else { 2 }] {
             let value = self.get(key);
             if *value != json!(id) && *value != json!([id]) {
                 return self.fail(key, &format!("here it is {id}: the model has another tokenizer than seqloom's"));
@@ -195,7 +199,9 @@ impl Foreign {
             (true, _) | (_, Value::Null) => source,
             _ => c.whole("decoder_vocab_size")?,
         };
-        c.check_specials()?;
+        let (notes, noted) = (c.notes(), c.get("seqloom").clone());
+        recipe.data.marks = noted["marks"] != json!(false);
+        c.check_specials(recipe.data.marks)?;
         let longest = c.whole("max_position_embeddings")?.clamp(1, 65_536);
         recipe.data.max_length = longest;
         recipe.decode.max_length = recipe.decode.max_length.min(longest);
@@ -203,11 +209,12 @@ impl Foreign {
             && let Some(length) = object(file, text)?["max_length"].as_u64()
         {
             // transformers counts the token that the decoder starts with.
-            recipe.decode.max_length = (length.min(65_536) as usize).saturating_sub(1).clamp(1, longest);
+            let start = usize::from(recipe.data.marks);
+            recipe.decode.max_length = (length.min(65_536) as usize).saturating_sub(start).clamp(1, longest);
         }
-        let (notes, noted) = (c.notes(), c.get("seqloom").clone());
+        let start = c.get("decoder_start_token_id").as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
         let vocabularies = [source, target];
-        Ok(Foreign { recipe, notes, file: file.into(), vocabularies, one_vocabulary, noted })
+        Ok(Foreign { recipe, notes, file: file.into(), vocabularies, one_vocabulary, start, noted })
     }
 
     /// Puts tokenizers into the recipe and says how they are used. Errors: they have not as many tokens as the
@@ -246,6 +253,13 @@ impl Foreign {
             Kind::Word => TokenizerKind::Word,
         };
         t.lowercase = lowercase;
+        if !self.recipe.data.marks {
+            let start = tokenizers.target().token(self.start);
+            if tokenizers.target().encode(&start) != [self.start] {
+                return Err(Error::Input(format!("{}: decoder_start_token_id is no token of the targets", self.file)));
+            }
+            self.recipe.decode.start = start;
+        }
         t.vocab_size = vocabulary.source().max(vocabulary.target());
         t.shared = matches!(tokenizers, Tokenizers::Shared(_));
         Ok(tokenizers)

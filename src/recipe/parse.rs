@@ -28,8 +28,23 @@ pub(super) fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Reci
         settings.retain(|setting| !SOURCES.contains(&setting.key.path) && !VALIDATION.contains(&setting.key.path));
     }
     settings.extend(overrides);
+    assemble(file, &settings)
+}
+
+/// See [`Recipe::parse_stored`].
+pub(super) fn parse_stored(file: &str, text: &str) -> Result<Recipe> {
+    let settings = read_file(file, text)?;
+    let has = |section: &str| settings.iter().any(|s| s.key.path.split_once('.').is_some_and(|(s, _)| s == section));
+    match SECTIONS.iter().find(|section| !section.name.is_empty() && !has(section.name)) {
+        Some(section) => fail(file, format!("[{}] is missing: this is not the whole recipe of a run", section.name)),
+        None => assemble(file, &settings),
+    }
+}
+
+/// The recipe of these settings.
+fn assemble(file: &str, settings: &[Setting]) -> Result<Recipe> {
     let mut recipe = Recipe::default();
-    for setting in &settings {
+    for setting in settings {
         setting.apply(&mut recipe)?;
     }
     if recipe.name.is_empty() {
@@ -89,7 +104,9 @@ fn read_file<'a>(file: &str, text: &'a str) -> Result<Vec<Setting<'a>>> {
             (true, DeValue::Table(keys)) => found.extend(
                 keys.iter().map(|(key, value)| (key.span().start, format!("{name}.{}", key.get_ref()), value.clone())),
             ),
-            (true, _) => return fail(&place(at), format!("{name}: expected a section, [{name}], found {shown}")),
+            (true, _) => {
+                return fail(&place(at), format!("{name}: expected a section, written [{name}], found {shown}"));
+            }
             (false, DeValue::Table(_)) if find(&name).is_none() => return fail(&place(at), unknown_section(&name)),
             (false, _) => found.push((at, name.into_owned(), value)),
         }
@@ -107,7 +124,7 @@ fn read_file<'a>(file: &str, text: &'a str) -> Result<Vec<Setting<'a>>> {
 fn read_override(text: &str) -> Result<Setting<'_>> {
     let place = format!("--set {}", text.replace(char::is_control, " "));
     let Some((path, written)) = text.split_once('=') else {
-        return fail(&place, "expected section.key=value".into());
+        return fail(&place, "expected section.key=value, such as train.steps=500".into());
     };
     let (path, written) = (path.trim(), written.trim());
     let Some(key) = find(path) else { return fail(&place, unknown_key(path)) };
@@ -131,6 +148,21 @@ mod tests {
     #[track_caller]
     fn refuses(text: &str, overrides: &[&str], message: &str) {
         assert_eq!(read(text, overrides).unwrap_err(), message);
+    }
+
+    #[test]
+    fn a_stored_recipe_is_whole() {
+        let stored = Recipe { name: "a".into(), ..Recipe::default() };
+        let text = stored.to_toml();
+        assert_eq!(Recipe::parse_stored("recipe.toml", &text).unwrap(), stored);
+        let refusal = |text: &str| Recipe::parse_stored("recipe.toml", text).unwrap_err().to_string();
+        let half = text.split("[tokenizer]").next().unwrap();
+        let rest = "is missing: this is not the whole recipe of a run";
+        assert_eq!(refusal(half), format!("recipe.toml: [tokenizer] {rest}"));
+        assert_eq!(refusal(""), format!("recipe.toml: [model] {rest}"));
+        let line = 1 + text.split("heads = ").next().unwrap().matches('\n').count();
+        let expected = format!("recipe.toml:{line}: model.heads: 7 does not divide");
+        assert!(refusal(&text.replace("heads = 8", "heads = 7")).starts_with(&expected));
     }
 
     #[test]
@@ -164,7 +196,7 @@ mod tests {
 
     #[test]
     fn unknown_keys() {
-        let list = "('seqloom recipes NAME' lists every key)";
+        let list = "('seqloom recipes phrasebook' explains every key)";
         let cases = [
             ("[model]\nhead = 4", format!("my.toml:3: unknown key model.head; did you mean model.heads? {list}")),
             ("\n\nmodel.lr = 4", format!("my.toml:4: unknown key model.lr; did you mean train.lr? {list}")),
@@ -191,7 +223,7 @@ mod tests {
             &format!("--set modle.head=1: unknown key modle.head; did you mean model.heads? {list}"),
         );
         refuses("", &["steps=1"], &format!("--set steps=1: unknown key steps; did you mean train.steps? {list}"));
-        refuses("", &["train.steps"], "--set train.steps: expected section.key=value");
+        refuses("", &["train.steps"], "--set train.steps: expected section.key=value, such as train.steps=500");
     }
 
     #[test]
@@ -214,8 +246,8 @@ mod tests {
             refuses(&format!("[model]\n{text}"), &[], &format!("my.toml:3: {message}"));
         }
         refuses("\n[data]\ntsv = 5", &[], "my.toml:3: data.tsv: expected a string, found 5");
-        refuses("model = 3", &[], "my.toml:2: model: expected a section, [model], found 3");
-        refuses("[[model]]", &[], "my.toml:2: model: expected a section, [model], found [[model]]");
+        refuses("model = 3", &[], "my.toml:2: model: expected a section, written [model], found 3");
+        refuses("[[model]]", &[], "my.toml:2: model: expected a section, written [model], found [[model]]");
         refuses("[name]", &[], "my.toml:2: name: expected a string, found a table");
         refuses(
             "",

@@ -83,7 +83,7 @@ impl Rules {
 pub struct Tokenizer {
     kind: Kind,
     lowercase: bool,
-    inner: tokenizers::Tokenizer,
+    inner: Box<tokenizers::Tokenizer>,
 }
 
 impl Tokenizer {
@@ -98,7 +98,7 @@ impl Tokenizer {
 
     /// Puts the pipeline of `kind` around a model whose first four tokens are the specials.
     fn assemble(kind: Kind, lowercase: bool, model: impl Into<ModelWrapper>) -> Self {
-        let mut inner = tokenizers::Tokenizer::new(model);
+        let mut inner = Box::new(tokenizers::Tokenizer::new(model));
         inner.with_normalizer(lowercase.then_some(Lowercase)).expect("no added token is normalized");
         inner.with_pre_tokenizer(Some(pre_tokenizer(kind))).with_decoder(Some(decoder(kind)));
         inner.with_post_processor(Some(ends_with_eos()));
@@ -120,9 +120,17 @@ impl Tokenizer {
     }
 
     /// The `tokenizer.json`, which Hugging Face `tokenizers` opens and which gives the same ids there, but for the text
-    /// of special tokens: that is plain text there only with `encode_special_tokens = True`.
+    /// of special tokens: that is plain text there only with `encode_special_tokens = True`. Where special tokens are
+    /// asked for, it adds the `</s>` that [`batch`](super::batch) adds here.
     pub fn to_json(&self) -> String {
         self.inner.to_string(true).expect("a tokenizer is plain data")
+    }
+
+    /// The same for a model of sequences without `<s>` and `</s>`: nothing is ever added.
+    pub fn to_json_without_marks(&self) -> String {
+        let mut inner = self.inner.clone();
+        inner.with_post_processor(None::<TemplateProcessing>);
+        inner.to_string(true).expect("a tokenizer is plain data")
     }
 
     /// The `tokenizer_config.json` beside it, which `transformers.AutoTokenizer` needs. The longest input is the

@@ -7,8 +7,10 @@ mod mistakes;
 mod resume;
 mod run_directory;
 mod streams;
+mod text;
 
 use seqloom::case::Draw;
+use seqloom::checkpoint;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -132,6 +134,13 @@ impl Place {
         let mut files = BTreeMap::new();
         walk(&self.path(name), &mut files);
         files
+    }
+
+    /// Whether a run's model is this checkpoint's; for transformers it has more tensors beside the parameters.
+    fn is_model_of(&self, run: &str, step: u64) -> bool {
+        let files = [format!("{run}/model.safetensors"), format!("{run}/checkpoints/step-{step:06}/model.safetensors")];
+        let [model, checkpoint] = files.map(|file| checkpoint::load(&file, &self.read(&file)).expect("tensors"));
+        !checkpoint.is_empty() && checkpoint.iter().all(|parameter| model.contains(parameter))
     }
 
     /// Sorted names of what is in a directory.
