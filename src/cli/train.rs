@@ -7,6 +7,7 @@ use super::{DeviceArgs, device, files, recipes};
 use clap::Args;
 use pollster::block_on;
 use seqloom::decode::Decoder;
+use seqloom::device::Device;
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
@@ -106,6 +107,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     run.start(&recipe, &tokenizer, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
     let decoder = Decoder::new(&mut trainer.network, recipe.decode.max_length);
+    say_footprint(&trainer);
     Session { run, data, tokenizer, trainer, decoder, state, report }.train(steps)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -157,6 +159,34 @@ fn checksum(examples: &[Example]) -> String {
         hash = (hash ^ *word as u64).wrapping_mul(0x100000001b3);
     }
     format!("{hash:016x}")
+}
+
+/// Lines on what training takes of the device's memory.
+fn say_footprint(trainer: &Trainer) {
+    let f = trainer.footprint();
+    let mib = |bytes: usize| format!("{:.1}", bytes as f64 / (1u64 << 20) as f64);
+    let resident = format!(
+        "parameters {}, gradients {}, moments {}, tables and caches {}",
+        mib(f.parameters),
+        mib(f.gradients),
+        mib(f.moments),
+        mib(f.tables)
+    );
+    match &trainer.network.device {
+        Device::Cpu(_) => eprintln!("memory: {resident} MiB; activations come and go"),
+        Device::Gpu(gpu) => {
+            let p = &f.programs;
+            let (activations, inputs) = (mib(p.activations), mib(p.inputs));
+            eprintln!(
+                "memory: {} MiB: {resident}, activations {activations} (shared by {} programs), batches {inputs}",
+                mib(f.total()),
+                p.count
+            );
+            let (largest, bytes) = &p.largest;
+            let most = gpu.limits().binding >> 20;
+            eprintln!("memory: the largest binding is {largest}, {} of at most {most} MiB", mib(*bytes));
+        }
+    }
 }
 
 fn restore(run: &RunDir, trainer: &mut Trainer, state: &mut TrainingState) -> Result<()> {
@@ -251,8 +281,7 @@ impl Session {
             Ok(rest) => Ok([early, rest].concat()),
             Err(e) => {
                 self.report.steps(&[early, self.trainer.before_failure()].concat(), since.elapsed());
-                self.report.flush()?;
-                Err(e)
+                self.report.flush().and(Err(e))
             }
         }
     }

@@ -131,7 +131,11 @@ fn a_damaged_run_is_an_error_that_names_the_file() {
         assert!(place.read(name) == damaged, "{name} was changed");
         place.write(name, whole);
     };
-    let cut: fn(&mut Vec<u8>) = |bytes| bytes.truncate(bytes.len() / 2);
+    // Behind an equals sign: a recipe that ends between two lines is one with fewer keys.
+    let cut: fn(&mut Vec<u8>) = |bytes| {
+        bytes.truncate(bytes.len() / 2);
+        bytes.truncate(bytes.iter().rposition(|b| *b == b'=').map_or(bytes.len(), |at| at + 1));
+    };
     let empty: fn(&mut Vec<u8>) = Vec::clear;
     for change in [cut, empty] {
         for name in ["run/model.safetensors", "run/tokenizer.json", "run/recipe.toml"] {
