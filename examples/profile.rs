@@ -26,8 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vocabulary = recipe.tokenizer.vocab_size;
     let mut draw = Draw::new(1);
     let mut tokens = |n: usize| (0..n - 1).map(|_| 4 + draw.below(vocabulary - 4) as u32).collect();
-    let examples: Vec<Example> =
-        (0..4 * rows).map(|_| Example { source: tokens(source), target: tokens(target) }).collect();
+    let examples: Vec<Example> = (0..4 * rows).map(|_| Example::marked(tokens(source), tokens(target))).collect();
     let batches = Batches::new(Buckets::choose(&examples, 0, rows, 1)?, examples)?;
 
     let adapters = block_on(enumerate());

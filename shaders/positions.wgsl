@@ -1,12 +1,12 @@
-// y[b, t, c] = x[b, t, c] + table[start + t, c]
+// y[b, t, c] = x[b, t, c] + table[start + t, c], zeros behind the table's end
 // One thread per element.
 import package::lib::grid::{workgroup_index};
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // (B, T, C)
-@group(0) @binding(1) var<storage, read> table: array<f32>; // (positions, C)
+@group(0) @binding(1) var<storage, read> table: array<f32>; // (P, C)
 @group(0) @binding(2) var<storage, read> start: array<u32>; // (1)
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // (B, T, C)
-@group(1) @binding(0) var<uniform> run: vec4<u32>; // elements, C, T
+@group(1) @binding(0) var<uniform> run: vec4<u32>; // elements, C, T, P
 
 @compute @workgroup_size(256)
 fn positions(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -16,6 +16,10 @@ fn positions(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) g
         return;
     }
     let c = i % run.y;
-    let t = i / run.y % run.z;
-    y[i] = x[i] + table[(start[0] + t) * run.y + c];
+    let p = start[0] + i / run.y % run.z;
+    var sum = x[i];
+    if (p < run.w) {
+        sum += table[p * run.y + c];
+    }
+    y[i] = sum;
 }

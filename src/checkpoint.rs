@@ -2,12 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor, Type};
+use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap};
 
 /// The bytes of a safetensors file with these tensors, marked as PyTorch's so that transformers opens it.
-pub fn save(tensors: &[(String, Tensor)]) -> Result<Vec<u8>> {
+pub fn save<'a>(tensors: impl IntoIterator<Item = &'a (String, Tensor)>) -> Result<Vec<u8>> {
     let mut views = vec![];
     for (name, tensor) in tensors {
         let dtype = match tensor.ty().dtype {
@@ -36,6 +37,29 @@ pub fn load(file: &str, bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
             other => return Err(wrong(format!("{name} is {other:?}"))),
         };
         tensors.push((name, Tensor::from_bytes(&Type { dims: view.shape().to_vec(), dtype }, view.data())));
+    }
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(tensors)
+}
+
+/// The tensors of a safetensors file whose numbers are stored as f32, f16 or bf16, by name and as f32. Errors: the
+/// bytes are not such a file; `file` is for the message.
+pub fn load_f32(file: &str, bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
+    let parsed = SafeTensors::deserialize(bytes)
+        .map_err(|e| Error::Input(format!("{file}: not a safetensors file, or a damaged one: {e}")))?;
+    let mut tensors = vec![];
+    for (name, view) in parsed.iter() {
+        let bytes = view.data();
+        let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+        let tensor = match view.dtype() {
+            Dtype::F32 => Tensor::from_bytes(&Type::f32(view.shape()), bytes),
+            Dtype::F16 => Tensor::f32(view.shape(), halves().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
+            Dtype::BF16 => Tensor::f32(view.shape(), halves().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
+            other => {
+                return Err(Error::Input(format!("{file}: {name} is {other:?}; F32, F16 and BF16 can be read")));
+            }
+        };
+        tensors.push((name.to_string(), tensor));
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(tensors)
@@ -98,6 +122,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn halves_become_f32() {
+        let values = [0.0f32, -1.5, 3.140625, 65504.0, 0.0009765625];
+        let half: Vec<u8> = values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let brain: Vec<u8> = values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect();
+        let views = [("b", Dtype::BF16, &brain), ("h", Dtype::F16, &half)]
+            .map(|(name, dtype, bytes)| (name, TensorView::new(dtype, vec![5], bytes).unwrap()));
+        let loaded = load_f32("x", &safetensors::serialize(views, None).unwrap()).unwrap();
+        let expected: Vec<f32> = values.iter().map(|v| bf16::from_f32(*v).to_f32()).collect();
+        assert_eq!(loaded[0].1, Tensor::f32([5], expected));
+        assert_eq!(loaded[1].1, Tensor::f32([5], values.to_vec()));
+        let ids = save(&[("n".to_string(), Tensor::u32([1], vec![7]))]).unwrap();
+        assert_eq!(load_f32("x", &ids).unwrap_err().to_string(), "x: n is U32; F32, F16 and BF16 can be read");
+    }
+
+    #[test]
     fn a_mean_is_summed_in_f64_and_rounded_once() {
         let set = |x: f32| {
             vec![("a".to_string(), Tensor::f32([1, 2], vec![x, -x])), ("b".into(), Tensor::f32([1], vec![1.0]))]
@@ -141,8 +180,10 @@ mod tests {
     #[test]
     fn garbage_is_an_error() {
         for bytes in [&b""[..], b"garbage", &[255; 64]] {
-            let message = load("m.safetensors", bytes).unwrap_err().to_string();
-            assert!(message.starts_with("m.safetensors: not a safetensors file"), "{message}");
+            for load in [load, load_f32] {
+                let message = load("m.safetensors", bytes).unwrap_err().to_string();
+                assert!(message.starts_with("m.safetensors: not a safetensors file"), "{message}");
+            }
         }
     }
 }

@@ -5,12 +5,15 @@ macro_rules! out {
     ($($text:tt)*) => { $crate::cli::files::print(format_args!($($text)*))? };
 }
 
+mod attention;
 mod average;
 mod data;
 mod device;
 mod devices;
 mod evaluate;
 mod files;
+mod import;
+mod init_from;
 mod plot;
 mod recipes;
 mod report;
@@ -42,6 +45,8 @@ enum Command {
     Translate(translate::Translate),
     /// Loss, perplexity, BLEU and chrF of a model on a test set
     Evaluate(evaluate::Evaluate),
+    /// Make a run directory of a Marian or Pegasus model that transformers saved
+    Import(import::Import),
     /// List the adapters, and which one would be used
     Devices(devices::Devices),
     /// Compare every kernel with its CPU definition on this adapter
@@ -90,6 +95,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Average(args) => average::run(&args),
         Command::Translate(args) => translate::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Recipes(args) => recipes::run(&args),

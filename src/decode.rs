@@ -19,6 +19,8 @@ const LARGEST: u64 = 128 << 20;
 #[derive(Debug)]
 pub struct Decoder {
     longest: usize,
+    /// What every translation starts with where sentences have no marks.
+    start: Option<u32>,
     /// The most rows that there are caches for.
     rows: usize,
     /// Keys and values of the tokens so far, a pair per layer, for the largest batch.
@@ -39,12 +41,18 @@ impl Decoder {
     pub fn new(network: &mut Network, longest: usize) -> Decoder {
         let longest = longest.min(network.positions());
         let width = network.model.d_model;
-        let rows = most_rows(network, (longest * width).max(network.model.vocabulary));
+        let rows = most_rows(network, (longest * width).max(network.model.vocabulary.target()));
         let mut declare = |what: String| network.memory.declare(what, Type::f32([rows * longest * width]));
         let pair = |i| (declare(format!("cache.{i}.k")), declare(format!("cache.{i}.v")));
         let own = (0..network.model.decoder_layers).map(pair).collect();
         network.device.allocate(&network.memory);
-        Decoder { longest, rows, own, encoded: None, programs: HashMap::new() }
+        Decoder { longest, start: None, rows, own, encoded: None, programs: HashMap::new() }
+    }
+
+    /// For a model of sequences without `<s>` and `</s>`: every translation begins with `start` and is as long as it
+    /// may be, `start` included.
+    pub fn unmarked(self, start: u32) -> Decoder {
+        Decoder { start: Some(start), ..self }
     }
 
     /// The most likely token after each other, from `<s>` to `</s>`, for each source (token ids without specials).
@@ -52,7 +60,8 @@ impl Decoder {
     /// every kernel on the way adds up each row in one order, and padding is never seen. Errors: the device failed.
     pub async fn greedy(&mut self, network: &mut Network, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
         let most = network.positions();
-        let length = |i: usize| (sources[i].len() + 1).min(most);
+        let mark = usize::from(self.start.is_none());
+        let length = |i: usize| (sources[i].len() + mark).min(most);
         let mut order: Vec<usize> = (0..sources.len()).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(length(i)));
         let mut translations = vec![vec![]; sources.len()];
@@ -64,7 +73,7 @@ impl Decoder {
             let room = most_rows(network, width * widest).min(self.rows);
             let rows = ROWS.into_iter().find(|&r| r >= rest.len().min(room)).unwrap_or(room);
             let (batch, after) = rest.split_at(rows.min(rest.len()));
-            let cut: Vec<&[u32]> = batch.iter().map(|&i| &sources[i][..length(i) - 1]).collect();
+            let cut: Vec<&[u32]> = batch.iter().map(|&i| &sources[i][..length(i) - mark]).collect();
             for (&i, translation) in batch.iter().zip(self.batch(network, rows, &cut).await?) {
                 translations[i] = translation;
             }
@@ -74,15 +83,16 @@ impl Decoder {
     }
 
     async fn batch(&mut self, network: &mut Network, rows: usize, sources: &[&[u32]]) -> Result<Vec<Vec<u32>>> {
-        let longest = sources.iter().map(|s| s.len() + 1).max().unwrap_or(1);
+        let end: &[u32] = if self.start.is_none() { &[EOS] } else { &[] };
+        let longest = sources.iter().map(|s| s.len() + end.len()).max().unwrap_or(1);
         let width = padded(longest, network.positions());
         let programs = self.programs(network, rows, width).await?;
         let mut ids = vec![PAD; rows * width];
         let mut lengths = vec![0; rows];
         for (r, source) in sources.iter().enumerate() {
-            ids[r * width..][..source.len()].copy_from_slice(source);
-            ids[r * width + source.len()] = EOS;
-            lengths[r] = source.len() as u32 + 1;
+            let source = [source, end].concat();
+            ids[r * width..][..source.len()].copy_from_slice(&source);
+            lengths[r] = source.len() as u32;
         }
         let one = |n: usize| Tensor::u32([1], vec![n as u32]);
         let lengths = Tensor::u32([rows], lengths);
@@ -90,10 +100,12 @@ impl Decoder {
         let device = &mut network.device;
         device.run(programs.encode, &[("source", &ids), ("source_lengths", &lengths), ("start", &one(0))]);
 
-        let mut tokens = vec![BOS; rows];
-        let mut translations = vec![vec![]; sources.len()];
+        let mut tokens = vec![self.start.unwrap_or(BOS); rows];
+        let first: Vec<u32> = self.start.into_iter().collect();
+        let steps = self.longest - first.len();
+        let mut translations = vec![first; sources.len()];
         let mut open = vec![true; sources.len()];
-        for position in 0..self.longest {
+        for position in 0..steps {
             let token = Tensor::u32([rows, 1], tokens);
             let seen = Tensor::u32([rows], vec![position as u32 + 1; rows]);
             let start = one(position);
@@ -101,7 +113,7 @@ impl Decoder {
             device.run(programs.step, &feeds);
             tokens = device.read(programs.step, "next").await?.as_u32().to_vec();
             for (r, translation) in translations.iter_mut().enumerate() {
-                open[r] &= tokens[r] != EOS;
+                open[r] &= self.start.is_some() || tokens[r] != EOS;
                 if open[r] {
                     translation.push(tokens[r]);
                 }
@@ -150,7 +162,7 @@ impl Decoder {
         let mut g = Graph::new();
         let weights = network.parameters.bind(&mut g);
         let context = network.context(&mut g, None);
-        let source = network.tokens(&mut g, "source", rows, width);
+        let source = network.source_tokens(&mut g, rows, width);
         let memory = network.model.encode(&mut g, &weights, source, &context);
         let computed = network.model.encoded_keys_values(&mut g, &weights, memory);
         let kept = self.encoded(&mut g, network, rows, width);
@@ -170,7 +182,7 @@ impl Decoder {
         let mut g = Graph::new();
         let weights = network.parameters.bind(&mut g);
         let context = network.context(&mut g, None);
-        let token = network.tokens(&mut g, "token", rows, 1);
+        let token = network.target_tokens(&mut g, "token", rows, 1);
         let source_lengths = g.input("source_lengths", Type::u32([rows]));
         let caches = self.pairs(&mut g, &self.own, [rows, self.longest, network.model.d_model]);
         let encoded = self.encoded(&mut g, network, rows, width);

@@ -4,6 +4,7 @@
 //! more operations of the same graph; a planner ([`plan`]) turns the graph into a list of passes; two executors play
 //! it, one on the GPU ([`gpu`]), one on the CPU ([`cpu`]).
 
+pub mod attention;
 pub mod case;
 pub mod checkpoint;
 pub mod cpu;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod gpu;
 pub mod grad;
 pub mod graph;
+pub mod interchange;
 pub mod models;
 pub mod network;
 pub mod op;

@@ -4,9 +4,20 @@ use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Graph, Memory, Resident, Value};
 use crate::models::transformer::{Context, Tokens, Transformer};
-use crate::ops::positions::sinusoids;
+use crate::ops::positions::{sinusoids, sinusoids_split};
 use crate::parameters::Parameters;
+use crate::recipe::{Positions, Recipe};
 use crate::tensor::{Tensor, Type};
+
+/// How many positions the network of a recipe has: `least`, and enough for its batches, which are padded to multiples
+/// of four, and for what it decodes. Learned ones are parameters: there are data.max_length of them, which never
+/// changes in a run, and neither sources nor translations go further.
+pub fn positions(recipe: &Recipe, least: usize) -> usize {
+    match recipe.model.positions {
+        Positions::Learned => recipe.data.max_length,
+        _ => recipe.data.max_length.max(recipe.decode.max_length).max(least).next_multiple_of(4),
+    }
+}
 
 /// A model, its parameters, and the device that they are on.
 pub struct Network {
@@ -18,8 +29,9 @@ pub struct Network {
     pub model: Transformer,
     /// Where its parameters lie.
     pub parameters: Parameters,
-    positions: Resident,
-    rows: usize,
+    /// The table of positions, where they are no parameters.
+    table: Option<Resident>,
+    positions: usize,
 }
 
 impl Network {
@@ -39,16 +51,24 @@ impl Network {
         binding: u64,
     ) -> Result<Network> {
         let mut memory = Memory::default();
-        let parameters = Parameters::new(model.declarations(), &mut memory, binding, training)?;
-        let table = memory.declare("positions", Type::f32([positions, model.d_model]));
+        let parameters = Parameters::new(model.declarations(positions), &mut memory, binding, training)?;
+        let numbers = match model.positions {
+            Positions::Sinusoidal => Some(sinusoids(positions, model.d_model)),
+            Positions::SinusoidalSplit => Some(sinusoids_split(positions, model.d_model)),
+            Positions::Rotary => Some(sinusoids_split(positions, model.d_model / model.heads)),
+            Positions::Learned => None,
+        };
+        let table = numbers.as_ref().map(|numbers| memory.declare("positions", numbers.ty().clone()));
         device.allocate(&memory);
-        device.write_resident(table, 0, &sinusoids(positions, model.d_model));
-        Ok(Network { device, memory, model, parameters, positions: table, rows: positions })
+        if let (Some(table), Some(numbers)) = (table, numbers) {
+            device.write_resident(table, 0, &numbers);
+        }
+        Ok(Network { device, memory, model, parameters, table, positions })
     }
 
     /// The longest sequence that there are positions for.
     pub fn positions(&self) -> usize {
-        self.rows
+        self.positions
     }
 
     /// Overwrites every parameter by name. Errors: one is missing, of another shape, or too many.
@@ -63,18 +83,25 @@ impl Network {
 
     /// Positions, and dropout where there is a step state, for a graph. Adds the input `start`.
     pub fn context(&self, g: &mut Graph, step: Option<Value>) -> Context {
-        let ty = Type::f32([self.rows, self.model.d_model]);
-        let positions = g.resident("positions", self.positions, 0, ty);
-        Context { step, positions, start: g.input("start", Type::u32([1])) }
+        let positions = self.table.map(|table| g.resident("positions", table, 0, self.memory.ty(table).clone()));
+        Context { step, positions, start: g.input("start", Type::u32([1])), record: false }
     }
 
-    /// Adds the inputs `NAME`, `NAME_lengths` and `NAME_by_token` for a batch of (rows, length) tokens.
-    pub fn tokens(&self, g: &mut Graph, name: &str, rows: usize, length: usize) -> Tokens {
-        let sorted = self.model.vocabulary + 1 + rows * length;
-        Tokens {
-            ids: g.input(name, Type::u32([rows, length])),
-            lengths: g.input(&format!("{name}_lengths"), Type::u32([rows])),
-            by_token: g.input(&format!("{name}_by_token"), Type::u32([sorted])),
-        }
+    /// Adds the inputs `source`, `source_lengths` and `source_by_token` for a batch of (rows, length) source tokens.
+    pub fn source_tokens(&self, g: &mut Graph, rows: usize, length: usize) -> Tokens {
+        tokens(g, "source", rows, length, self.model.vocabulary.source())
+    }
+
+    /// Adds the inputs `NAME`, `NAME_lengths` and `NAME_by_token` for a batch of (rows, length) target tokens.
+    pub fn target_tokens(&self, g: &mut Graph, name: &str, rows: usize, length: usize) -> Tokens {
+        tokens(g, name, rows, length, self.model.vocabulary.target())
+    }
+}
+
+fn tokens(g: &mut Graph, name: &str, rows: usize, length: usize, vocabulary: usize) -> Tokens {
+    Tokens {
+        ids: g.input(name, Type::u32([rows, length])),
+        lengths: g.input(&format!("{name}_lengths"), Type::u32([rows])),
+        by_token: g.input(&format!("{name}_by_token"), Type::u32([vocabulary + 1 + rows * length])),
     }
 }

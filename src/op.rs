@@ -74,7 +74,10 @@ pub struct Shader {
 #[macro_export]
 macro_rules! shader {
     ($name:literal) => {
-        $crate::op::Shader { name: $name, source: include_str!(concat!("../../shaders/", $name, ".wgsl")) }
+        $crate::op::Shader {
+            name: $name,
+            source: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl")),
+        }
     };
 }
 

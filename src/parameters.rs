@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, Memory, Resident, Value};
 use crate::philox::site;
 use crate::tensor::{Tensor, Type};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,6 +81,29 @@ impl Weights {
     }
 }
 
+/// Whether these tensors are the declared parameters. Errors: one is missing, or of another shape, or there is one too
+/// many; `file` is for the message.
+pub fn fit<'a>(
+    declarations: impl Iterator<Item = &'a Declaration> + Clone,
+    file: &str,
+    tensors: &[(String, Tensor)],
+) -> Result<()> {
+    let by_name: HashMap<&str, &Tensor> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
+    for d in declarations.clone() {
+        let found = by_name.get(d.name.as_str());
+        let tensor = found.ok_or_else(|| Error::Input(format!("{file}: {} is missing", d.name)))?;
+        let expected = Type::f32(d.dims.clone());
+        if *tensor.ty() != expected {
+            return Err(Error::Input(format!("{file}: {} is {}, expected {expected}", d.name, tensor.ty())));
+        }
+    }
+    let declared: HashSet<&str> = declarations.map(|d| d.name.as_str()).collect();
+    match tensors.iter().find(|(name, _)| !declared.contains(name.as_str())) {
+        Some((name, _)) => Err(Error::Input(format!("{file}: {name} belongs to no parameter of this model"))),
+        None => Ok(()),
+    }
+}
+
 impl Parameters {
     /// Lays parameters out in buffers of at most `binding` bytes. Errors: one parameter is larger than that.
     pub fn new(
@@ -97,9 +120,9 @@ impl Parameters {
             let n = declaration.dims.iter().product::<usize>().next_multiple_of(64);
             if n > largest {
                 let (name, mib) = (&declaration.name, n >> 18);
+                let rows = if name.contains("positions") { "data.max_length" } else { "tokenizer.vocab_size" };
                 return Err(Error::Input(format!(
-                    "{name} {:?} takes {mib} MiB, this device binds {} MiB at once; lower tokenizer.vocab_size or \
-                     model.d_model",
+                    "{name} {:?} takes {mib} MiB, this device binds {} MiB at once; lower {rows} or model.d_model",
                     declaration.dims,
                     largest >> 18
                 )));
@@ -177,21 +200,12 @@ impl Parameters {
         tensors: &[(String, Tensor)],
         pick: impl Fn(&Shard) -> Resident,
     ) -> Result<()> {
+        fit(self.entries.iter().map(|e| &e.declaration), file, tensors)?;
         let by_name: HashMap<&str, &Tensor> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
         for e in &self.entries {
-            let d = &e.declaration;
-            let found = by_name.get(d.name.as_str());
-            let tensor = found.ok_or_else(|| Error::Input(format!("{file}: {} is missing", d.name)))?;
-            if *tensor.ty() != Type::f32(d.dims.clone()) {
-                let expected = Type::f32(d.dims.clone());
-                return Err(Error::Input(format!("{file}: {} is {}, expected {expected}", d.name, tensor.ty())));
-            }
-            device.write_resident(pick(&self.shards[e.shard]), e.offset, tensor);
+            device.write_resident(pick(&self.shards[e.shard]), e.offset, by_name[e.declaration.name.as_str()]);
         }
-        match tensors.iter().find(|(name, _)| !self.entries.iter().any(|e| e.declaration.name == *name)) {
-            Some((name, _)) => Err(Error::Input(format!("{file}: {name} belongs to no parameter of this model"))),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Reads named tensors back from buffers that `pick` chooses for a shard.

@@ -10,7 +10,7 @@ mod print;
 mod schedule;
 mod table;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::ops::Bound::{Excluded, Included};
 use table::{choices, table};
 
@@ -26,20 +26,32 @@ choices! {
     Norm {
         /// After each residual connection, as in the paper.
         Post = "post",
+        /// Before each sublayer, inside the residual connection, and once more behind the last one.
+        Pre = "pre",
     }
     /// What is between the two projections of a feed-forward layer.
     Activation {
         /// max(0, x).
         Relu = "relu",
+        /// x Phi(x) with the error function (Hendrycks and Gimpel 2016).
+        Gelu = "gelu",
+        /// Its approximation with tanh.
+        GeluNew = "gelu_new",
     }
     /// How a position is told to the network.
     Positions {
         /// The paper's sines and cosines, interleaved, added to the embeddings.
         Sinusoidal = "sinusoidal",
+        /// The same numbers in Marian's order: the sines in the first half of the columns, the cosines in the second.
+        SinusoidalSplit = "sinusoidal_split",
+        /// A vector per position, a parameter, added to the embeddings.
+        Learned = "learned",
+        /// Queries and keys of self-attention turned by an angle that grows with the position (Su et al. 2021).
+        Rotary = "rotary",
     }
     /// How weights start.
     Init {
-        /// Xavier-uniform projections, embeddings from N(0, d_model^-0.5), biases 0.
+        /// Xavier-uniform projections, embeddings and learned positions from N(0, d_model^-0.5), biases 0.
         Xavier = "xavier",
     }
     /// The corpora inside the program.
@@ -48,6 +60,8 @@ choices! {
         None = "",
         /// Everyday phrases and their translations.
         Phrasebook = "phrasebook",
+        /// Ten symbols from 1 to 10, the first a 1, to be given back.
+        Copy = "copy",
     }
     /// How text becomes tokens.
     TokenizerKind {
@@ -55,6 +69,8 @@ choices! {
         Bpe = "bpe",
         /// One token per character.
         Char = "char",
+        /// One token per word and per punctuation mark.
+        Word = "word",
     }
     /// How gradients become steps.
     Optimizer {
@@ -94,7 +110,7 @@ table! {
     model: Model {
         /// Architecture.
         kind: ModelKind = ModelKind::Transformer;
-        /// Width of the vectors between layers; even, because sinusoids come in pairs.
+        /// Width of the vectors between layers; even where sinusoids are added, because they come in pairs.
         d_model: usize = 256, 2..=65_536;
         /// Attention heads of each layer; any divisor of d_model.
         heads: usize = 8, 1..=1024;
@@ -106,21 +122,30 @@ table! {
         ffn: usize = 1024, 1..=262_144;
         /// Probability of dropping an element of embeddings, attention weights and the output of each sublayer.
         dropout: f64 = 0.1, 0.0..1.0;
-        /// Layer norm: "post" is after each residual connection.
+        /// Layer norm: "post" is after each residual connection, as in the paper; "pre" is before each sublayer, inside
+        /// the residual connection, with a final norm behind the encoder's and the decoder's last block.
         norm: Norm = Norm::Post;
         /// Added to the variance in a layer norm.
         norm_eps: f64 = 1e-5, (Excluded(0.0), Included(1.0));
-        /// Activation inside the feed-forward layers.
+        /// Activation inside the feed-forward layers: "relu" is max(0, x), "gelu" x Phi(x) with the error function,
+        /// "gelu_new" its approximation with tanh, as GPT-2 has it.
         activation: Activation = Activation::Relu;
-        /// Positions: "sinusoidal" interleaves sines and cosines and adds them to the embeddings.
+        /// How a position is told; all but "learned" go on past the trained length.
+        /// "sinusoidal": sines and cosines are added to the embeddings, interleaved, as in the paper.
+        /// "sinusoidal_split": the same with all sines before all cosines, as in Marian.
+        /// "learned": a trained vector is added, one for each of data.max_length positions; longer sources are cut there,
+        /// and translations end there.
+        /// "rotary": nothing is added; in self-attention, elements i and i + D/2 of each query's and key's head (size D,
+        /// even) are turned by position times 10000^(-2i/D), as in LLaMA.
         positions: Positions = Positions::Sinusoidal;
         /// Multiply embeddings by sqrt(d_model).
         scale_embedding: bool = true;
-        /// One matrix for source embedding, target embedding and output projection.
+        /// One matrix for target embedding and output projection, and for the source embedding too where
+        /// tokenizer.shared; false: each has its own.
         tie_embeddings: bool = true;
         /// Biases in the projections and feed-forward layers.
         bias: bool = true;
-        /// Starting weights: "xavier" is Xavier-uniform, embeddings N(0, d_model^-0.5).
+        /// Starting weights: "xavier" is Xavier-uniform, embeddings and learned positions N(0, d_model^-0.5).
         init: Init = Init::Xavier;
     }
     /// What it learns from: source and target, or tsv, or builtin; exactly one of the three.
@@ -132,7 +157,7 @@ table! {
         target: String = String::new();
         /// File of pairs, source TAB target a line; CSV when its name ends in .csv.
         tsv: String = String::new();
-        /// The corpus inside the program.
+        /// The corpus inside the program: English and French phrases, or sequences to be copied.
         builtin: Builtin = Builtin::None;
         /// Training pairs to take from the built-in corpus.
         pairs: usize = 40_000, 1..=10_000_000;
@@ -146,13 +171,26 @@ table! {
         valid_fraction: f64 = 0.05, (Excluded(0.0), Included(0.5));
         /// Longest sentence in tokens, on either side; longer pairs are dropped and counted.
         max_length: usize = 128, 1..=65_536;
+        /// A source ends with </s>, a target begins with <s> and ends with </s>. false: nothing marks their ends, the
+        /// target's first token is given and the others are predicted; decode.start and decode.max_length say then
+        /// where an output begins and ends.
+        marks: bool = true;
     }
     /// How text becomes tokens; learned from the training text and stored with the model.
     tokenizer: Tokenizer {
-        /// Byte-pair encoding or single characters.
+        /// Byte-pair encoding, single characters, or words with their punctuation split off. With "word" what is not in
+        /// the vocabulary is <unk>, and spaces come back by a rule that is right for ordinary sentences only.
         kind: TokenizerKind = TokenizerKind::Bpe;
-        /// Most entries in the vocabulary, special tokens included.
+        /// Most entries in the vocabulary, special tokens included; in each of the two where they are not shared.
         vocab_size: usize = 8000, 8..=1_000_000;
+        /// How often a word or character must occur to have a token, and a pair of "bpe" to be merged (there at least
+        /// twice).
+        min_frequency: u64 = 1, 1..=1_000_000_000;
+        /// Lower-case all text: fewer words, and the model writes none in capitals. References are lower-cased for BLEU
+        /// and chrF too.
+        lowercase: bool = false;
+        /// One vocabulary for both sides, learned from both; false: one for each side.
+        shared: bool = true;
     }
     /// How it learns.
     train: Train {
@@ -196,6 +234,9 @@ table! {
         clip: f64 = 1.0, 0.0..=1e6;
         /// Probability spread over the whole vocabulary in the loss.
         label_smoothing: f64 = 0.1, 0.0..1.0;
+        /// Directory of a model to start from, a run's or transformers', with its tokenizer; "" = from the seed.
+        /// [model] and [tokenizer] must say what that model is.
+        init_from: String = String::new();
         /// Seed of weights, dropout and the order of the data.
         seed: u64 = 1, 0..=4_294_967_295;
         /// Steps between evaluations.
@@ -211,13 +252,20 @@ table! {
     }
     /// How a trained model writes.
     decode: Decode {
-        /// Longest output in tokens.
+        /// Longest output in tokens; learned positions end it at data.max_length. Without data.marks the length of every
+        /// output, decode.start included.
         max_length: usize = 128, 1..=65_536;
+        /// Without data.marks: the token that every output begins with. With them it is <s>, which is not written.
+        start: String = String::new();
     }
 }
 
 /// The recipes inside the program: name and TOML.
-const BUILTIN: &[(&str, &str)] = &[("phrasebook", include_str!("../recipes/phrasebook.toml"))];
+const BUILTIN: &[(&str, &str)] = &[
+    ("phrasebook", include_str!("../recipes/phrasebook.toml")),
+    ("copy", include_str!("../recipes/copy.toml")),
+    ("multi30k", include_str!("../recipes/multi30k.toml")),
+];
 
 impl Recipe {
     /// Reads a recipe's `text`, then applies `overrides`, each "section.key=value" as after `--set`.
@@ -231,6 +279,37 @@ impl Recipe {
     /// what was expected.
     pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
         parse::parse(file, text, overrides)
+    }
+
+    /// Fails when there is nothing to learn from: a recipe may leave the files to who trains with it. `file` is its name
+    /// for the message.
+    pub fn require_data(&self, file: &str) -> Result<()> {
+        match check::has_data(self) {
+            true => Ok(()),
+            false => Err(Error::Input(format!(
+                "{file}: there is nothing to learn from; add --set data.source=FILE --set data.target=FILE, two files \
+                 of which line n of one translates line n of the other, or set data.tsv or data.builtin"
+            ))),
+        }
+    }
+
+    /// Sets the key of this path, such as "model.heads", to a value as TOML writes it. Panics when there is no such key.
+    ///
+    /// # Errors
+    /// What was expected.
+    #[track_caller]
+    pub fn set(&mut self, path: &str, value: &str) -> std::result::Result<(), String> {
+        let key = lookup::find(path).unwrap_or_else(|| panic!("there is no key {path}"));
+        let set = toml::de::DeValue::parse(value).ok().and_then(|value| (key.set)(self, value.get_ref()));
+        set.ok_or_else(|| format!("expected {}", (key.expected)()))
+    }
+
+    /// Whether the keys fit each other, whatever the data.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check_model(&self) -> std::result::Result<(), String> {
+        check::conflict(self).map_or(Ok(()), |conflict| Err(conflict.text))
     }
 
     /// The recipe as TOML with every key, its documentation, what it may be and its default.
@@ -290,7 +369,7 @@ mod tests {
         };
         assert_eq!(recipe.model, model);
         assert_eq!(recipe.data, Data { builtin: Builtin::Phrasebook, ..Data::default() });
-        assert_eq!(recipe.tokenizer, Tokenizer { kind: TokenizerKind::Bpe, vocab_size: 2000 });
+        assert_eq!(recipe.tokenizer, Tokenizer { vocab_size: 2000, ..Tokenizer::default() });
         let train = Train { steps: 850, batch_tokens: 3072, lr: 3e-3, warmup: 100, ..Train::default() };
         assert_eq!(recipe.train, train);
     }

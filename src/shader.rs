@@ -8,13 +8,16 @@ use crate::error::{Error, Result};
 use crate::op::{Launch, Shader};
 use std::collections::BTreeMap;
 
-const LIBRARY: [(&str, &str); 6] = [
+const LIBRARY: [(&str, &str); 9] = [
     ("activation", include_str!("../shaders/lib/activation.wgsl")),
+    ("blocks", include_str!("../shaders/lib/blocks.wgsl")),
     ("erf", include_str!("../shaders/lib/erf.wgsl")),
     ("grid", include_str!("../shaders/lib/grid.wgsl")),
     ("lanes", include_str!("../shaders/lib/lanes.wgsl")),
     ("matrices", include_str!("../shaders/lib/matrices.wgsl")),
     ("philox", include_str!("../shaders/lib/philox.wgsl")),
+    ("tile", include_str!("../shaders/lib/tile.wgsl")),
+    ("weights", include_str!("../shaders/lib/weights.wgsl")),
 ];
 
 /// Starts the line before the text of an appended module.

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod bleu;
 pub mod chrf;
+pub mod copy;
 pub mod corpus;
 pub mod phrasebook;
 pub mod tokenizer;

@@ -198,7 +198,7 @@ impl Trainer {
         }
         let log = self.network.device.read_resident(self.state.log, 0, LOG_SLOTS * COLUMNS).await?;
         let smoothing = self.recipe.train.label_smoothing;
-        let entropy = target_entropy(smoothing, self.network.model.vocabulary);
+        let entropy = target_entropy(smoothing, self.network.model.vocabulary.target());
         let mut metrics = vec![];
         for p in std::mem::take(&mut self.pending) {
             let slot = p.step as usize % LOG_SLOTS * COLUMNS;

@@ -11,7 +11,7 @@ use seqloom::graph::Graph;
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
 use seqloom::plan::Plan;
-use seqloom::recipe::{Model, Recipe};
+use seqloom::recipe::{Activation, Model, Norm, Positions, Recipe};
 use seqloom::tensor::Tensor;
 use seqloom::text::batch::{Batches, Buckets, Example};
 use seqloom::text::tokenizer::{BOS, EOS, PAD};
@@ -31,7 +31,7 @@ fn gpu() -> Device {
 
 /// A network with random weights, of sizes for which the translations differ from line to line and from token to token:
 /// with others, or with one matrix for embedding and output, a decoder goes round in a circle that hides mistakes.
-fn network(device: Device, positions: usize) -> Network {
+fn network(device: Device, positions: usize, options: &Model) -> Network {
     let sizes = Model {
         d_model: 32,
         heads: 2,
@@ -39,7 +39,7 @@ fn network(device: Device, positions: usize) -> Network {
         decoder_layers: 2,
         ffn: 64,
         tie_embeddings: false,
-        ..Model::default()
+        ..options.clone()
     };
     let mut network = Network::new(device, Transformer::new(&sizes, VOCABULARY), positions, false).expect("it fits");
     let mut draw = Draw::new(7);
@@ -66,6 +66,17 @@ fn network(device: Device, positions: usize) -> Network {
     network
 }
 
+/// Every value of every option of the model is in one of these.
+fn options() -> [Model; 4] {
+    let with = |norm, activation, positions| Model { norm, activation, positions, ..Model::default() };
+    [
+        Model::default(),
+        with(Norm::Pre, Activation::Gelu, Positions::Learned),
+        with(Norm::Post, Activation::GeluNew, Positions::SinusoidalSplit),
+        with(Norm::Pre, Activation::Relu, Positions::Rotary),
+    ]
+}
+
 /// Lines of 1 to 40 tokens.
 fn lines(count: usize) -> Vec<Vec<u32>> {
     let mut draw = Draw::new(3);
@@ -85,7 +96,11 @@ struct Decoding {
 
 impl Decoding {
     fn new(device: Device) -> Decoding {
-        Decoding { network: network(device, POSITIONS), programs: 0 }
+        Decoding::with(device, &Model::default())
+    }
+
+    fn with(device: Device, options: &Model) -> Decoding {
+        Decoding { network: network(device, POSITIONS, options), programs: 0 }
     }
 
     /// Translations of up to `longest` tokens, and the rows of logits behind the last token of each batch.
@@ -109,8 +124,8 @@ impl Decoding {
         let mut g = Graph::new();
         let weights = network.parameters.bind(&mut g);
         let context = network.context(&mut g, None);
-        let source = network.tokens(&mut g, "source", rows, width);
-        let target = network.tokens(&mut g, "target", rows, read);
+        let source = network.source_tokens(&mut g, rows, width);
+        let target = network.target_tokens(&mut g, "target", rows, read);
         let memory = network.model.encode(&mut g, &weights, source, &context);
         let states = network.model.decode(&mut g, &weights, target, memory, source.lengths, &context);
         let logits = network.model.logits(&mut g, &weights, states);
@@ -190,6 +205,24 @@ fn a_line_is_translated_alike_in_every_batch_on_a_gpu() {
     translates_each_line_alone(gpu());
 }
 
+/// Without marks of its own, a decoder that is given those of the others writes what they write, and goes on behind
+/// the end.
+#[test]
+fn without_marks_a_translation_begins_where_it_is_told_and_has_one_length() {
+    let mut network = network(Device::cpu(), POSITIONS, &Model::default());
+    let (lines, mut marked) = (lines(20), Decoder::new(&mut network, LONGEST));
+    let mut unmarked = Decoder::new(&mut network, LONGEST + 1).unmarked(BOS);
+    let ended: Vec<Vec<u32>> = lines.iter().map(|line| [&line[..], &[EOS]].concat()).collect();
+    let wanted = block_on(marked.greedy(&mut network, &lines)).expect("the device works");
+    let have = block_on(unmarked.greedy(&mut network, &ended)).expect("the device works");
+    assert!(wanted.iter().any(|line| line.len() < LONGEST), "no line ends");
+    for (have, wanted) in have.iter().zip(&wanted) {
+        assert_eq!(have.len(), LONGEST + 1);
+        assert!(have[0] == BOS && have[1..].starts_with(wanted), "{have:?}, marked {wanted:?}");
+        assert!(wanted.len() == LONGEST || have[1 + wanted.len()] == EOS);
+    }
+}
+
 /// Largest difference, relative to the largest logit of the row.
 fn apart(have: &[f32], want: &[f32]) -> f64 {
     assert!(have.iter().chain(want).all(|v| v.is_finite()));
@@ -197,8 +230,8 @@ fn apart(have: &[f32], want: &[f32]) -> f64 {
     have.iter().zip(want).fold(0f64, |a, (h, w)| a.max(((h - w) / largest).abs() as f64))
 }
 
-fn remembers_what_it_would_compute(device: Device) {
-    let mut d = Decoding::new(device);
+fn remembers_what_it_would_compute(device: Device, options: &Model) {
+    let mut d = Decoding::with(device, options);
     let lines = &lines(20)[17..];
     let (translations, _) = d.greedy(lines, LONGEST);
     let longest = translations.iter().map(Vec::len).max().expect("three lines");
@@ -222,17 +255,21 @@ fn remembers_what_it_would_compute(device: Device) {
 
 #[test]
 fn cached_decoding_is_the_full_forward_pass_on_the_cpu() {
-    remembers_what_it_would_compute(Device::cpu());
-    remembers_what_it_would_compute(Device::Cpu(Cpu::new(Mode::Definition)));
+    remembers_what_it_would_compute(Device::Cpu(Cpu::new(Mode::Definition)), &Model::default());
+    for options in options() {
+        remembers_what_it_would_compute(Device::cpu(), &options);
+    }
 }
 
 #[test]
 fn cached_decoding_is_the_full_forward_pass_on_a_gpu() {
-    remembers_what_it_would_compute(gpu());
+    for options in options() {
+        remembers_what_it_would_compute(gpu(), &options);
+    }
 }
 
-fn sees_no_padding_and_no_future(device: Device) {
-    let mut d = Decoding::new(device);
+fn sees_no_padding_and_no_future(device: Device, options: &Model) {
+    let mut d = Decoding::with(device, options);
     let (lines, mut translations) = (lines(70), lines(40));
     let mut members: Vec<usize> = (0..3).collect();
     members.sort_by_key(|&i| lines[i].len());
@@ -259,12 +296,16 @@ fn sees_no_padding_and_no_future(device: Device) {
 
 #[test]
 fn padding_and_future_tokens_are_not_seen_on_the_cpu() {
-    sees_no_padding_and_no_future(Device::cpu());
+    for options in options() {
+        sees_no_padding_and_no_future(Device::cpu(), &options);
+    }
 }
 
 #[test]
 fn padding_and_future_tokens_are_not_seen_on_a_gpu() {
-    sees_no_padding_and_no_future(gpu());
+    for options in options() {
+        sees_no_padding_and_no_future(gpu(), &options);
+    }
 }
 
 /// Attention weights of 64 rows of the longest line would take 2 GiB.
@@ -272,7 +313,7 @@ fn padding_and_future_tokens_are_not_seen_on_a_gpu() {
 fn a_long_line_does_not_hinder_its_neighbours() {
     let short = &lines(9)[..];
     let long: Vec<u32> = lines(100).concat().into_iter().cycle().take(1990).collect();
-    let mut network = network(gpu(), 2048);
+    let mut network = network(gpu(), 2048, &Model::default());
     let mut decoder = Decoder::new(&mut network, 3);
     let mut greedy = |lines: &[Vec<u32>]| block_on(decoder.greedy(&mut network, lines)).expect("it fits");
     let wanted = [greedy(short), greedy(std::slice::from_ref(&long))].concat();
@@ -292,14 +333,15 @@ fn the_shortest_and_the_longest_sources() {
 }
 
 /// Twenty steps with dropout on both executors: the same masks, the same order of the data, the same losses.
-#[test]
-fn gpu_and_cpu_train_alike() {
+fn trains_alike(options: &Model) {
     let text = "[model]\nd_model = 32\nheads = 2\nencoder_layers = 1\ndecoder_layers = 1\nffn = 64\ndropout = 0.1\n\
                 [data]\nbuiltin = \"phrasebook\"\n[train]\nbatch_tokens = 400\nlr = 3e-3\nwarmup = 5\n";
-    let recipe = Recipe::parse("alike", text, &[]).expect("a recipe");
+    let mut recipe = Recipe::parse("alike", text, &[]).expect("a recipe");
+    let Model { norm, activation, positions, .. } = *options;
+    recipe.model = Model { norm, activation, positions, ..recipe.model };
     let reversed = |source: &Vec<u32>| source.iter().rev().copied().collect();
     let examples: Vec<Example> =
-        lines(80).into_iter().map(|source| Example { target: reversed(&source), source }).collect();
+        lines(80).into_iter().map(|source| Example::marked(source.clone(), reversed(&source))).collect();
     let run = |device: Device| {
         let buckets = Buckets::choose(&examples, recipe.train.batch_tokens, 0, 3).expect("buckets");
         let batches = Batches::new(buckets, examples.clone()).expect("batches");
@@ -325,4 +367,11 @@ fn gpu_and_cpu_train_alike() {
     assert!(on_cpu[19].loss < on_cpu[0].loss, "nothing was learned");
     assert!(((cpu.nll - gpu.nll) / cpu.nll).abs() <= 1e-4, "{} on the CPU, {} on the GPU", cpu.nll, gpu.nll);
     println!("losses of 20 steps: largest relative difference {worst:.1e}");
+}
+
+#[test]
+fn gpu_and_cpu_train_alike() {
+    for options in options() {
+        trains_alike(&options);
+    }
 }

@@ -1,12 +1,13 @@
 //! BLEU and chrF against numbers printed by sacrebleu itself; tests/golden/sacrebleu.py makes them.
 
-use seqloom::text::bleu::{BLEU_SIGNATURE, corpus_bleu, tokenize_13a};
+use seqloom::text::bleu::{BLEU_LOWERCASE_SIGNATURE, BLEU_SIGNATURE, corpus_bleu, tokenize_13a};
 use seqloom::text::chrf::{CHRF_SIGNATURE, corpus_chrf};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Golden {
     bleu_signature: String,
+    bleu_lowercase_signature: String,
     chrf_signature: String,
     tokenized: Vec<Tokenized>,
     corpora: Vec<Corpus>,
@@ -30,6 +31,8 @@ struct Corpus {
     reference_length: usize,
     line: String,
     chrf: f64,
+    bleu_lowercase: f64,
+    chrf_lowercase: f64,
 }
 
 fn golden() -> Golden {
@@ -46,6 +49,7 @@ fn assert_close(got: f64, want: f64, what: &str) {
 fn signatures_are_sacrebleus() {
     let golden = golden();
     assert_eq!(BLEU_SIGNATURE, golden.bleu_signature);
+    assert_eq!(BLEU_LOWERCASE_SIGNATURE, golden.bleu_lowercase_signature);
     assert_eq!(CHRF_SIGNATURE, golden.chrf_signature);
 }
 
@@ -76,6 +80,17 @@ fn bleu_is_alike() {
 fn chrf_is_alike() {
     for corpus in golden().corpora {
         assert_close(corpus_chrf(&corpus.hypotheses, &corpus.references), corpus.chrf, &corpus.name);
+    }
+}
+
+/// What is lower-cased here is what sacrebleu lower-cases.
+#[test]
+fn lower_case_is_alike() {
+    for corpus in golden().corpora {
+        let lower = |lines: &[String]| lines.iter().map(|line| line.to_lowercase()).collect::<Vec<_>>();
+        let (hypotheses, references) = (lower(&corpus.hypotheses), lower(&corpus.references));
+        assert_close(corpus_bleu(&hypotheses, &references).score, corpus.bleu_lowercase, &corpus.name);
+        assert_close(corpus_chrf(&hypotheses, &references), corpus.chrf_lowercase, &corpus.name);
     }
 }
 

@@ -13,10 +13,10 @@ use seqloom::tensor::{DType, Type};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// A launch and the bindings that its operation means: which are written, and their element types.
+/// A launch and the bindings that its operation means: which are written, and their element types where they matter.
 struct Use {
     launch: Launch,
-    bindings: Vec<(bool, DType)>,
+    bindings: Vec<(bool, Option<DType>)>,
 }
 
 /// Every launch of every case on both kinds of adapter, those that make the same pipeline once.
@@ -34,12 +34,16 @@ fn uses() -> Vec<Use> {
     distinct.into_values().collect()
 }
 
-fn candidates(case: &Case, adapter: &Adapter) -> Vec<(Launch, Vec<(bool, DType)>)> {
+/// Launches and their bindings: whether it is written, and its dtype. An input that repeats an earlier one stands for one
+/// that the launch does not read, of whatever dtype.
+fn candidates(case: &Case, adapter: &Adapter) -> Vec<(Launch, Vec<(bool, Option<DType>)>)> {
     let x: Vec<&Type> = case.inputs.iter().map(|t| t.ty()).collect();
     let y = case.op.types(&x).expect("the types of a case fit");
     let taken = |i: usize| case.op.in_place().iter().any(|pair| pair.0 == i);
-    let reads = x.iter().enumerate().filter(|(i, _)| !taken(*i)).map(|(_, t)| (false, t.dtype));
-    let bindings: Vec<(bool, DType)> = reads.chain(y.iter().map(|t| (true, t.dtype))).collect();
+    let repeats = |i: usize| case.inputs[..i].contains(&case.inputs[i]);
+    let dtype = |i: usize| (!repeats(i)).then(|| x[i].dtype);
+    let reads = (0..x.len()).filter(|&i| !taken(i)).map(|i| (false, dtype(i)));
+    let bindings = reads.chain(y.iter().map(|t| (true, Some(t.dtype)))).collect::<Vec<_>>();
     let launches = case.op.launches(&x, &y.iter().collect::<Vec<_>>(), adapter);
     assert!(!launches.is_empty(), "{:?} has no launch", case.op);
     launches.into_iter().map(|launch| (launch, bindings.clone())).collect()
@@ -95,14 +99,15 @@ fn bindings_are_the_inputs_then_the_outputs() {
                 false => naga::StorageAccess::LOAD,
             };
             // A copy moves words, whatever they mean.
-            let kind = if dtype == DType::U32 || name.starts_with("copy") {
-                naga::ScalarKind::Uint
-            } else {
-                naga::ScalarKind::Float
+            let kind = match dtype {
+                None => storage[&(i as u32)].1,
+                Some(DType::U32) => naga::ScalarKind::Uint,
+                Some(_) if name.starts_with("copy") => naga::ScalarKind::Uint,
+                Some(_) => naga::ScalarKind::Float,
             };
             (i as u32, (access, kind))
         });
-        assert_eq!(storage, want.collect(), "{name}: bindings of group 0, access and element");
+        assert_eq!(storage, want.collect::<BTreeMap<_, _>>(), "{name}: bindings of group 0, access and element");
     }
 }
 

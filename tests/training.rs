@@ -5,7 +5,7 @@ use pollster::block_on;
 use seqloom::cpu::{Cpu, Mode};
 use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::Network;
 use seqloom::plan::{Plan, padded};
 use seqloom::recipe::Recipe;
@@ -49,7 +49,7 @@ fn golden() -> Tensors {
     file.tensors().into_iter().map(tensor).collect()
 }
 
-/// The stored batches as examples without special tokens, four to a batch.
+/// The stored batches as examples, four to a batch.
 fn examples(golden: &Tensors) -> Vec<Example> {
     let mut all = vec![];
     for k in 0..10 {
@@ -57,7 +57,7 @@ fn examples(golden: &Tensors) -> Vec<Example> {
         for r in 0..4 {
             let source = &get("source")[r * 9..][..get("source_lengths")[r] as usize - 1];
             let target = &get("target_in")[r * 8 + 1..][..get("target_lengths")[r] as usize - 1];
-            all.push(Example { source: source.into(), target: target.into() });
+            all.push(Example::marked(source.into(), target.into()));
         }
     }
     all
@@ -154,17 +154,59 @@ fn many_flat_buffers_agree_with_pytorch() {
     agrees_with_pytorch(Device::cpu(), 16 << 10);
 }
 
+/// With vocabularies of their own the two sides have embeddings of their own, and tying them leaves the target's to the
+/// output: its gradient is the sum of those that two matrices of the same values would get.
+#[test]
+fn separate_vocabularies_tie_the_target_to_the_output() {
+    let golden = golden();
+    let first = |vocabulary: Vocabulary, tied: bool, change: &dyn Fn(&mut Tensors)| {
+        let set = [format!("model.tie_embeddings={tied}")];
+        let recipe = Recipe::parse("separate", RECIPE, &set).expect("a recipe");
+        let examples = examples(&golden);
+        let batches = Batches::new(Buckets::choose(&examples, 0, 4, 1).expect("buckets"), examples).expect("batches");
+        let model = Transformer::new(&recipe.model, vocabulary);
+        let network = Network::new(Device::Cpu(Cpu::new(Mode::Definition)), model, 16, true).expect("a network");
+        let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
+        let mut parameters: Tensors =
+            block_on(trainer.network.read_parameters()).expect("parameters").into_iter().collect();
+        change(&mut parameters);
+        let parameters: Vec<_> = parameters.into_iter().collect();
+        trainer.network.write_parameters("changed", &parameters).expect("they fit");
+        block_on(trainer.step_on(&[BatchPlan { bucket: 0, examples: (0..4).collect() }])).expect("a step");
+        let loss = block_on(trainer.drain()).expect("finite")[0].loss;
+        let gradients: Tensors = block_on(trainer.read_gradients()).expect("gradients").into_iter().collect();
+        (loss, gradients)
+    };
+    let [source, target, output] =
+        ["model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"];
+    let (loss, untied) = first(Vocabulary::Shared(37), false, &|parameters| {
+        let embedding = parameters[target].clone();
+        parameters.insert(output.into(), embedding);
+    });
+    // Thirteen more tokens, which no source has; the rows of the others start from the same numbers.
+    let sizes = Vocabulary::Separate { source: 50, target: 37 };
+    let (separate_loss, separate) = first(sizes, true, &|_| {});
+    assert_eq!(separate_loss, loss);
+    assert_eq!(separate.keys().filter(|name| !name.contains("layers")).collect::<Vec<_>>(), [target, source]);
+    let (known, unknown) = separate[source].as_f32().split_at(37 * 32);
+    assert_eq!((known, unknown), (untied[source].as_f32(), &[0.0; 13 * 32][..]));
+    let sum = untied[target].as_f32().iter().zip(untied[output].as_f32()).map(|(a, b)| a + b).collect();
+    close(target, &separate[target], &Tensor::f32([37, 32], sum), 1e-7);
+}
+
 /// Buckets are padded to multiples of four, and the table of positions must hold them.
 #[test]
 fn the_longest_pair_of_any_max_length_trains() {
-    for longest in 5..9 {
-        let recipe = Recipe::parse("longest", RECIPE, &[]).expect("a recipe");
+    for (longest, kind) in (5..9).flat_map(|n| ["sinusoidal", "learned", "rotary"].map(|kind| (n, kind))) {
+        let kind = format!("model.positions={kind}");
+        let keys = [format!("data.max_length={longest}"), "decode.max_length=3".into(), kind];
+        let recipe = Recipe::parse("longest", RECIPE, &keys).expect("a recipe");
         let side: Vec<u32> = (0..longest as u32 - 1).map(|i| 4 + i).collect();
-        let examples = vec![Example { source: side.clone(), target: side }; 3];
+        let examples = vec![Example::marked(side.clone(), side); 3];
         let buckets = Buckets::choose(&examples, 64, 0, 4).expect("buckets");
         let batches = Batches::new(buckets, examples).expect("batches");
         let model = Transformer::new(&recipe.model, 37);
-        let positions = seqloom::train::positions(longest, 3);
+        let positions = seqloom::network::positions(&recipe, 1);
         let network = Network::new(Device::cpu(), model, positions, true).expect("a network");
         let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
         block_on(trainer.step()).expect("a step");
@@ -330,7 +372,7 @@ fn a_step_does_not_cross_an_epoch() {
     let mut trainer = accumulating(Device::cpu(), &golden, 5, 3);
     trainer.recipe.train.epochs = 2;
     assert_eq!(trainer.steps(), 6);
-    let all: u32 = examples(&golden)[..32].iter().map(|e| e.target.len() as u32 + 1).sum();
+    let all: u32 = examples(&golden)[..32].iter().map(|e| e.lengths().1 as u32).sum();
     let mut tokens = vec![];
     for (epoch, batch) in [(0, 3), (0, 6), (1, 0), (1, 3), (1, 6), (2, 0)] {
         block_on(trainer.step()).expect("a step");

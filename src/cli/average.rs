@@ -1,10 +1,11 @@
 //! `seqloom average`: one model from the last checkpoints of a run (Vaswani et al. 2017, section 6.1: the last 5).
 
-use super::files;
 use super::run_dir::RunDir;
+use super::{data, files};
 use clap::Args;
 use seqloom::checkpoint::Mean;
 use seqloom::error::{Error, Result};
+use seqloom::models::transformer::Transformer;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -24,7 +25,8 @@ pub struct Average {
 /// Averages; the directory appears whole or not at all.
 pub fn run(args: &Average) -> Result<ExitCode> {
     let run = RunDir::new(&args.run);
-    let (recipe, _) = (run.recipe()?, run.tokenizer()?);
+    let recipe = run.recipe()?;
+    let tokenizers = run.tokenizers(&recipe)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => beside(&args.run)?,
@@ -51,7 +53,9 @@ pub fn run(args: &Average) -> Result<ExitCode> {
     if let Some(above) = out.parent() {
         files::make_dir(above)?;
     }
-    run.copy_with(&out, &mean.finish())?;
+    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let start = data::start(&recipe, &tokenizers)?;
+    RunDir::new(&out).adopt(&recipe, &tokenizers, &model, &mean.finish(), start)?;
     let list: Vec<String> = last.iter().map(u64::to_string).collect();
     eprintln!("{}: the mean of the models after steps {}", out.display(), list.join(", "));
     Ok(ExitCode::SUCCESS)

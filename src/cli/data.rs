@@ -3,8 +3,10 @@
 use super::files;
 use seqloom::error::{Error, Result};
 use seqloom::recipe::{Builtin, Recipe};
+use seqloom::text::copy::copy;
 use seqloom::text::corpus::{self, Corpus, Pair};
 use seqloom::text::phrasebook::phrasebook;
+use seqloom::text::tokenizer::{Tokenizers, UNK};
 use std::path::Path;
 
 /// Raw text, split.
@@ -22,10 +24,18 @@ pub struct Data {
 /// Reads what the recipe names. Errors: a file is missing, empty, not UTF-8, or not parallel.
 pub fn load(recipe: &Recipe) -> Result<Data> {
     let d = &recipe.data;
-    if d.builtin == Builtin::Phrasebook {
-        let book = phrasebook(recipe.train.seed, d.pairs);
-        let report = format!("{} pairs of the built-in phrasebook", book.train.len());
-        return Ok(Data { train: book.train, valid: book.valid, test: book.test, report });
+    match d.builtin {
+        Builtin::Phrasebook => {
+            let book = phrasebook(recipe.train.seed, d.pairs);
+            let report = format!("{} pairs of the built-in phrasebook", book.train.len());
+            return Ok(Data { train: book.train, valid: book.valid, test: book.test, report });
+        }
+        Builtin::Copy => {
+            let [train, valid, test] = copy(recipe.train.seed, d.pairs);
+            let report = format!("{} sequences to be copied", train.len());
+            return Ok(Data { train, valid, test, report });
+        }
+        Builtin::None => {}
     }
     let all = match d.tsv.as_str() {
         "" => parallel(&d.source, &d.target)?,
@@ -50,13 +60,30 @@ fn parallel(source: &str, target: &str) -> Result<Corpus> {
     corpus::parallel(source, &a, target, &b)
 }
 
-/// Fails when every pair was too long.
+/// Fails when every pair was dropped.
 pub fn some_left(kept: usize, dropped: usize, what: &str, recipe: &Recipe) -> Result<()> {
     match kept {
-        0 => Err(Error::Input(format!(
-            "all {dropped} {what} pairs have more than data.max_length = {} tokens on a side; raise it",
-            recipe.data.max_length
-        ))),
+        0 => Err(Error::Input(format!("all {dropped} {what} pairs have {}; raise it", unfit(recipe)))),
         _ => Ok(()),
+    }
+}
+
+/// Why pairs are dropped, to follow "have".
+pub fn unfit(recipe: &Recipe) -> String {
+    // The first of a target's tokens is given.
+    let short = if recipe.data.marks { "" } else { "fewer than two target tokens, or " };
+    format!("{short}more than data.max_length = {} tokens on a side", recipe.data.max_length)
+}
+
+/// The token that decoding starts from where sentences have no marks. Errors: decode.start is not one.
+pub fn start(recipe: &Recipe, tokenizers: &Tokenizers) -> Result<Option<u32>> {
+    if recipe.data.marks {
+        return Ok(None);
+    }
+    let start = &recipe.decode.start;
+    match tokenizers.target().encode(start)[..] {
+        [UNK] => Err(Error::Input(format!("decode.start: {start:?} does not occur in the targets"))),
+        [token] => Ok(Some(token)),
+        ref tokens => Err(Error::Input(format!("decode.start: {start:?} is {} tokens, not one", tokens.len()))),
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use pollster::block_on;
 use seqloom::error::{Error, Result};
 use seqloom::text::batch::{Batches, Buckets, encode_pairs};
-use seqloom::text::bleu::BLEU_SIGNATURE;
+use seqloom::text::bleu::{BLEU_LOWERCASE_SIGNATURE, BLEU_SIGNATURE};
 use seqloom::text::corpus;
 use seqloom::train::evaluate_network;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let mut loaded = load(&args.model, &args.device)?;
     let recipe = &loaded.recipe;
     let longest = loaded.network.positions();
-    let (examples, dropped) = encode_pairs(&loaded.tokenizer, &pairs.pairs, longest);
+    let (examples, dropped) = encode_pairs(&loaded.tokenizers, &pairs.pairs, recipe.data.marks, longest);
     if examples.is_empty() {
         return Err(Error::Input(format!("{source}: all {dropped} lines have more than {longest} tokens")));
     }
@@ -55,12 +55,16 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let buckets = Buckets::choose(&examples, t.batch_tokens.max(longest_pair), t.batch_size, 4)?;
     let set = Batches::new(buckets, examples)?;
     let evaluation = block_on(evaluate_network(&mut loaded.network, recipe, &set))?;
-    let (_, scores) = score(&mut loaded.network, &mut loaded.decoder, &loaded.tokenizer, &pairs.pairs)?;
+    let (_, scores) = score(&mut loaded.network, &mut loaded.decoder, &loaded.tokenizers, &pairs.pairs)?;
     let seconds = since.elapsed().as_secs_f64();
     let perplexity = evaluation.nll.exp();
+    let signature = match recipe.tokenizer.lowercase {
+        true => BLEU_LOWERCASE_SIGNATURE,
+        false => BLEU_SIGNATURE,
+    };
     if args.json {
         let object = serde_json::json!({ "loss": evaluation.loss, "perplexity": perplexity, "bleu": scores.bleu,
-            "chrf": scores.chrf, "signature": BLEU_SIGNATURE, "tokens": evaluation.tokens, "seconds": seconds });
+            "chrf": scores.chrf, "signature": signature, "tokens": evaluation.tokens, "seconds": seconds });
         out!("{object}");
     } else {
         out!("pairs       {}", pairs.report);
@@ -71,8 +75,11 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
             evaluation.tokens
         );
         out!("perplexity  {perplexity:.3} (without smoothing)");
-        out!("BLEU        {:.2} ({BLEU_SIGNATURE})", scores.bleu);
+        out!("BLEU        {:.2} ({signature})", scores.bleu);
         out!("chrF        {:.2}", scores.chrf);
+        if recipe.tokenizer.lowercase {
+            out!("            the model writes no capitals: the references are lower-cased for BLEU and chrF");
+        }
         out!("seconds     {seconds:.1}");
     }
     Ok(ExitCode::SUCCESS)

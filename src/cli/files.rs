@@ -65,6 +65,17 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::rename(&temporary, path).map_err(cannot_write(path))
 }
 
+/// Whether [`write`] could replace this file; nothing is left behind.
+pub fn check_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(cannot_write(path)(ErrorKind::IsADirectory.into()));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(temporary(&name));
+    File::create(&temporary).map_err(cannot_write(path))?;
+    remove(&temporary)
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let mut file = File::create(path)?;
@@ -105,6 +116,11 @@ pub fn remove(path: &Path) -> Result<()> {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(cannot_write(path)(e)),
         _ => Ok(()),
     }
+}
+
+/// Whether two paths lead to one directory that is there.
+pub fn same(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Names of what is in a directory, sorted; none if there is no such directory.

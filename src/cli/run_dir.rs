@@ -3,10 +3,11 @@
 use super::files;
 use seqloom::checkpoint;
 use seqloom::error::{Error, Result};
+use seqloom::interchange;
 use seqloom::models::transformer::Transformer;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
-use seqloom::text::tokenizer::{BOS, EOS, PAD, Tokenizer};
+use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
 use seqloom::train::Progress;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -34,8 +35,11 @@ pub struct Checkpoint {
     pub state: TrainingState,
 }
 
-/// What a run has before its recipe.toml.
-const SET_UP: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json"];
+/// What a run has before its recipe.toml, besides tokenizers.
+const SET_UP: [&str; 2] = ["config.json", "generation_config.json"];
+/// The first two where both sides share one tokenizer, the others where they do not.
+const TOKENIZERS: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "source_tokenizer.json", "target_tokenizer.json"];
 
 /// The directory of a run.
 #[derive(Clone, Debug)]
@@ -70,22 +74,52 @@ impl RunDir {
 
     /// Whether this is what [`RunDir::start`] leaves when it is killed: recipe.toml comes last.
     fn was_being_set_up(&self, names: &[String]) -> Result<bool> {
-        let ours = |n: &String| n == "checkpoints" || SET_UP.contains(&n.as_str()) || files::is_temporary(n);
+        let ours = |n: &String| n == "checkpoints" || is_set_up(n);
         let begun = names.iter().all(ours) && names.iter().any(|n| n == "checkpoints");
         Ok(begun && files::list(&self.path("checkpoints"))?.is_empty())
     }
 
-    /// Writes what does not change during a sitting, and removes what a killed one left half written.
-    pub fn start(&self, recipe: &Recipe, tokenizer: &Tokenizer, model: &Transformer) -> Result<()> {
+    /// Writes what does not change during a sitting, and removes what a killed one left half written. `start` is what
+    /// outputs begin with where sentences have no marks.
+    pub fn start(
+        &self,
+        recipe: &Recipe,
+        tokenizers: &Tokenizers,
+        model: &Transformer,
+        start: Option<u32>,
+    ) -> Result<()> {
         files::make_dir(&self.path("checkpoints"))?;
         for dir in [self.0.clone(), self.path("checkpoints")] {
             files::remove_temporary(&dir)?;
         }
-        files::write(&self.path("tokenizer.json"), tokenizer.to_json().as_bytes())?;
-        files::write(&self.path("tokenizer_config.json"), tokenizer.config_json().as_bytes())?;
-        files::write(&self.path("config.json"), &pretty(&config(recipe, model)))?;
-        files::write(&self.path("generation_config.json"), &pretty(&generation(recipe)))?;
-        files::write(&self.path("recipe.toml"), recipe.to_toml().as_bytes())
+        let texts = set_up(recipe, tokenizers, model, start);
+        // A run that was killed here may have had other tokenizers.
+        for stale in TOKENIZERS.iter().filter(|stale| texts.iter().all(|(name, _)| name != *stale)) {
+            files::remove(&self.path(stale))?;
+        }
+        texts.iter().try_for_each(|(name, text)| files::write(&self.path(name), text))
+    }
+
+    /// Makes a model of another making a run: it can be used like one that was trained here, and started from. The
+    /// directory appears at once, whole. Errors: there is something of this name already.
+    pub fn adopt(
+        &self,
+        recipe: &Recipe,
+        tokenizers: &Tokenizers,
+        model: &Transformer,
+        parameters: &[(String, Tensor)],
+        start: Option<u32>,
+    ) -> Result<()> {
+        let extras = interchange::extras(recipe, model, parameters);
+        let mut all = vec![("model.safetensors", checkpoint::save(parameters.iter().chain(&extras))?)];
+        all.extend(set_up(recipe, tokenizers, model, start));
+        let all: Vec<(&str, &[u8])> = all.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
+        files::write_dir(&self.0, &all)
+    }
+
+    /// Whether there is something to go on from.
+    pub fn has_checkpoint(&self) -> Result<bool> {
+        Ok(!self.steps()?.is_empty())
     }
 
     /// The effective recipe of the run.
@@ -97,52 +131,62 @@ impl RunDir {
         Recipe::parse(&path.display().to_string(), &text, &[])
     }
 
-    /// The tokenizer that was learned for the run.
-    pub fn tokenizer(&self) -> Result<Tokenizer> {
-        let path = self.path("tokenizer.json");
-        Tokenizer::from_json(&path.display().to_string(), &files::read_text(&path)?)
+    /// The tokenizers that were learned for the run.
+    pub fn tokenizers(&self, recipe: &Recipe) -> Result<Tokenizers> {
+        let read = |name: &str| {
+            let path = self.path(name);
+            Tokenizer::from_json(&path.display().to_string(), &files::read_text(&path)?)
+        };
+        Ok(match recipe.tokenizer.shared {
+            true => Tokenizers::Shared(read("tokenizer.json")?),
+            false => {
+                Tokenizers::Separate { source: read("source_tokenizer.json")?, target: read("target_tokenizer.json")? }
+            }
+        })
     }
 
-    /// The best model so far.
-    pub fn model(&self) -> Result<(String, Vec<(String, Tensor)>)> {
-        tensors(&self.0)
+    /// The parameters of the best model so far.
+    pub fn model(&self, recipe: &Recipe, model: &Transformer) -> Result<(String, Vec<(String, Tensor)>)> {
+        let path = self.path("model.safetensors");
+        let file = path.display().to_string();
+        let tensors = checkpoint::load_f32(&file, &files::read(&path)?)?;
+        let parameters = interchange::parameters(&file, recipe, model, tensors)?;
+        Ok((file, parameters))
     }
 
-    /// The model of the checkpoint after a step.
+    /// Makes these parameters the run's model: with what transformers wants beside them, which checkpoints do without.
+    fn write_model(&self, recipe: &Recipe, model: &Transformer, parameters: &[(String, Tensor)]) -> Result<()> {
+        let extras = interchange::extras(recipe, model, parameters);
+        files::write(&self.path("model.safetensors"), &checkpoint::save(parameters.iter().chain(&extras))?)
+    }
+
+    /// The parameters of the checkpoint after a step.
     pub fn model_after(&self, step: u64) -> Result<(String, Vec<(String, Tensor)>)> {
-        tensors(&self.checkpoint(step))
-    }
-
-    /// Makes `to` appear with another model of this run: what `translate` and `evaluate` open, nothing to go on from.
-    pub fn copy_with(&self, to: &Path, model: &[(String, Tensor)]) -> Result<()> {
-        let mut all = vec![("model.safetensors", checkpoint::save(model)?)];
-        let names = files::list(&self.0)?;
-        for name in SET_UP.into_iter().chain(["recipe.toml"]).filter(|name| names.iter().any(|n| n == name)) {
-            all.push((name, files::read(&self.path(name))?));
-        }
-        let all: Vec<(&str, &[u8])> = all.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
-        files::write_dir(to, &all)
+        let path = self.checkpoint(step).join("model.safetensors");
+        let file = path.display().to_string();
+        let tensors = checkpoint::load_f32(&file, &files::read(&path)?)?;
+        Ok((file, tensors))
     }
 
     /// Writes a checkpoint whole, makes its model the run's when it is the best, and drops old ones but the best and
-    /// the `keep` newest.
-    pub fn save(&self, c: &Checkpoint, keep: usize) -> Result<()> {
+    /// the `train.keep` newest.
+    pub fn save(&self, c: &Checkpoint, recipe: &Recipe, model: &Transformer) -> Result<()> {
         let step = c.state.progress.step;
-        let model = checkpoint::save(&c.parameters)?;
+        let parameters = checkpoint::save(&c.parameters)?;
         let moments = checkpoint::save(&c.moments)?;
         let files = [
-            ("model.safetensors", &model[..]),
+            ("model.safetensors", &parameters[..]),
             ("training_state.safetensors", &moments),
             ("training_state.json", &pretty(&c.state)),
         ];
         files::write_dir(&self.checkpoint(step), &files)?;
         let best = c.state.progress.best.map_or(step, |(_, best)| best);
         if best == step {
-            files::write(&self.path("model.safetensors"), &model)?;
+            self.write_model(recipe, model, &c.parameters)?;
         }
         let mut steps = self.steps()?;
         steps.retain(|&s| s != best);
-        let old = steps.len().saturating_sub(keep);
+        let old = steps.len().saturating_sub(recipe.train.keep);
         for &s in &steps[..old] {
             files::remove(&self.checkpoint(s))?;
         }
@@ -165,9 +209,9 @@ impl RunDir {
     }
 
     /// Makes the best model the run's again: a run may have been killed between its checkpoint and the copy.
-    pub fn refresh_best(&self, latest: &Checkpoint) -> Result<()> {
-        let Some((_, step)) = latest.state.progress.best else { return Ok(()) };
-        files::write(&self.path("model.safetensors"), &files::read(&self.checkpoint(step).join("model.safetensors"))?)
+    pub fn refresh_best(&self, progress: &Progress, recipe: &Recipe, model: &Transformer) -> Result<()> {
+        let Some((_, step)) = progress.best else { return Ok(()) };
+        self.write_model(recipe, model, &self.model_after(step)?.1)
     }
 
     /// Removes what a run left: `--fresh`. recipe.toml goes last: without it the rest would be no run, should this be
@@ -192,64 +236,39 @@ impl RunDir {
     }
 }
 
-/// The model in a directory, and its file's name for messages.
-fn tensors(dir: &Path) -> Result<(String, Vec<(String, Tensor)>)> {
-    let path = dir.join("model.safetensors");
-    let file = path.display().to_string();
-    let tensors = checkpoint::load(&file, &files::read(&path)?)?;
-    Ok((file, tensors))
-}
-
 /// Whether a run puts something of this name into its directory.
 fn is_ours(name: &str) -> bool {
     let results = ["recipe.toml", "model.safetensors", "metrics.jsonl", "metrics.tsv", "loss.svg", "checkpoints"];
-    SET_UP.contains(&name) || results.contains(&name) || files::is_temporary(name)
+    is_set_up(name) || results.contains(&name)
+}
+
+/// Whether [`RunDir::start`] puts something of this name there before recipe.toml.
+fn is_set_up(name: &str) -> bool {
+    SET_UP.contains(&name) || TOKENIZERS.contains(&name) || files::is_temporary(name)
+}
+
+/// The files of a run that no step of training changes, in the order in which they are written.
+fn set_up(
+    recipe: &Recipe,
+    tokenizers: &Tokenizers,
+    model: &Transformer,
+    start: Option<u32>,
+) -> Vec<(&'static str, Vec<u8>)> {
+    let texts = match tokenizers {
+        Tokenizers::Shared(t) => [("tokenizer.json", t.to_json()), ("tokenizer_config.json", t.config_json())],
+        Tokenizers::Separate { source, target } => {
+            [("source_tokenizer.json", source.to_json()), ("target_tokenizer.json", target.to_json())]
+        }
+    };
+    let mut all: Vec<(&str, Vec<u8>)> = texts.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
+    all.push(("config.json", pretty(&interchange::config(recipe, model, start))));
+    all.push(("generation_config.json", pretty(&interchange::generation_config(recipe, start))));
+    all.push(("recipe.toml", recipe.to_toml().into_bytes()));
+    all
 }
 
 fn pretty(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_string_pretty(value).expect("plain data");
     text.push('\n');
     text.into_bytes()
-}
-
-/// The configuration in the words of transformers' Marian, a post-norm encoder–decoder. It is not called one yet: that
-/// class would compute half-split sinusoids where these are interleaved.
-fn config(recipe: &Recipe, m: &Transformer) -> serde_json::Value {
-    serde_json::json!({
-        "model_type": "seqloom",
-        "vocab_size": m.vocabulary,
-        "decoder_vocab_size": m.vocabulary,
-        "d_model": m.d_model,
-        "encoder_layers": m.encoder_layers,
-        "decoder_layers": m.decoder_layers,
-        "encoder_attention_heads": m.heads,
-        "decoder_attention_heads": m.heads,
-        "encoder_ffn_dim": m.ffn,
-        "decoder_ffn_dim": m.ffn,
-        "dropout": m.dropout,
-        "attention_dropout": m.dropout,
-        "activation_dropout": 0.0,
-        "activation_function": recipe.model.activation.to_string(),
-        "scale_embedding": m.scale_embedding,
-        "share_encoder_decoder_embeddings": m.tie_embeddings,
-        "tie_word_embeddings": m.tie_embeddings,
-        "max_position_embeddings": recipe.data.max_length.max(recipe.decode.max_length),
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "decoder_start_token_id": BOS,
-        "forced_eos_token_id": null,
-        "use_cache": true,
-    })
-}
-
-fn generation(recipe: &Recipe) -> serde_json::Value {
-    serde_json::json!({
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "decoder_start_token_id": BOS,
-        "max_length": recipe.decode.max_length,
-        "num_beams": 1,
-    })
 }

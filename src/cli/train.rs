@@ -3,30 +3,30 @@
 use super::data::{self, Data};
 use super::report::{Report, Scores, clock};
 use super::run_dir::{Checkpoint, RunDir, TrainingState};
-use super::{DeviceArgs, device, files, recipes};
+use super::translate::decoder;
+use super::{DeviceArgs, device, files, init_from, recipes};
 use clap::Args;
 use pollster::block_on;
 use seqloom::decode::Decoder;
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::Transformer;
-use seqloom::network::Network;
+use seqloom::interchange;
+use seqloom::models::transformer::{Transformer, Vocabulary};
+use seqloom::network::{Network, positions};
 use seqloom::recipe::{Recipe, TokenizerKind};
-use seqloom::text::batch::{Batches, Buckets, Example, encode_pairs};
+use seqloom::text::batch::{BUCKETS, Batches, Buckets, Example, encode_pairs};
 use seqloom::text::bleu::corpus_bleu;
 use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
-use seqloom::text::tokenizer::{Kind, Tokenizer};
-use seqloom::train::{Metrics, Trainer, positions};
+use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers};
+use seqloom::train::{Metrics, Trainer};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Shapes of batches that are planned and compiled.
-const BUCKETS: usize = 4;
 /// Pairs that an evaluation during training translates.
 const SCORED: usize = 200;
 /// Pairs that the end of a run shows.
@@ -62,10 +62,18 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         check_same(&run, &recipe)?;
     }
 
+    let begun = going_on && run.has_checkpoint()?;
+    let origin = if begun { None } else { init_from::read(&recipe, &dir)? };
+
     let data = data::load(&recipe)?;
-    let tokenizer = if going_on { run.tokenizer()? } else { learn_tokenizer(&recipe, &data.train)? };
-    let (train, train_dropped) = encode_pairs(&tokenizer, &data.train, recipe.data.max_length);
-    let (valid, valid_dropped) = encode_pairs(&tokenizer, &data.valid, recipe.data.max_length);
+    let tokenizers = match &origin {
+        _ if going_on => run.tokenizers(&recipe)?,
+        Some(origin) => origin.tokenizers.clone(),
+        None => learn_tokenizers(&recipe, &data.train)?,
+    };
+    let (train, train_dropped) = encode_pairs(&tokenizers, &data.train, recipe.data.marks, recipe.data.max_length);
+    let (valid, valid_dropped) = encode_pairs(&tokenizers, &data.valid, recipe.data.marks, recipe.data.max_length);
+    let start = data::start(&recipe, &tokenizers)?;
     data::some_left(train.len(), train_dropped, "training", &recipe)?;
     data::some_left(valid.len(), valid_dropped, "validation", &recipe)?;
     let checksum = checksum(&train);
@@ -73,26 +81,33 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     eprintln!("data: {}; {} to train, {} to validate", data.report, train.examples().len(), valid.examples().len());
     if train_dropped + valid_dropped > 0 {
         let dropped = train_dropped + valid_dropped;
-        eprintln!("data: {dropped} pairs with more than {} tokens on a side dropped", recipe.data.max_length);
+        eprintln!("data: {dropped} pairs are dropped: they have {}", data::unfit(&recipe));
     }
 
     let opened = device::open(&args.device)?;
-    let model = Transformer::new(&recipe.model, tokenizer.vocab_size());
-    let positions = positions(recipe.data.max_length, recipe.decode.max_length);
-    let network = Network::new(opened.device, model.clone(), positions, true)?;
+    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
     eprintln!(
-        "model: {:.2} M parameters, {} tokens in the vocabulary, {:.0} % of the training positions are padding",
+        "model: {:.2} M parameters, {}, {:.0} % of the training positions are padding",
         network.parameters.count() as f64 / 1e6,
-        tokenizer.vocab_size(),
+        vocabulary(&tokenizers),
         100.0 * train.padded_share()
     );
+    if let Err(what) = interchange::class(&recipe.model, tokenizers.vocabulary()) {
+        eprintln!("model: transformers cannot open it: it has no class for {what}");
+    }
     let mut trainer = block_on(Trainer::new(network, recipe.clone(), train, valid))?;
+    if let Some(origin) = origin {
+        trainer.network.write_parameters(&origin.file, &origin.parameters)?;
+        eprintln!("model: starts from {}, with its tokenizer", origin.file);
+    }
     let mut state = TrainingState { device: opened.name, data: checksum, ..TrainingState::default() };
     if going_on {
         restore(&run, &mut trainer, &mut state)?;
     }
     let steps = trainer.steps();
     if trainer.is_finished() {
+        run.refresh_best(&trainer.progress, &run.recipe()?, &model)?;
         let more = match trainer.progress.step < steps {
             true => format!("{}; a larger train.patience, or 0,", out_of_patience(&trainer)),
             false => format!("{steps} steps; --set train.steps=N"),
@@ -104,11 +119,12 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         run.clear()?;
     }
     // A run that goes on may have been told to do so for longer, or to decode otherwise: the recipe says so then.
-    run.start(&recipe, &tokenizer, &model)?;
+    run.start(&recipe, &tokenizers, &model, start)?;
+    run.refresh_best(&trainer.progress, &recipe, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
-    let decoder = Decoder::new(&mut trainer.network, recipe.decode.max_length);
+    let decoder = decoder(&mut trainer.network, &recipe, start);
     say_footprint(&trainer);
-    Session { run, data, tokenizer, trainer, decoder, state, report }.train(steps)?;
+    Session { run, data, tokenizers, trainer, decoder, state, report }.train(steps)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,7 +135,9 @@ fn read_recipe(args: &Train) -> Result<Recipe> {
         None if path.exists() || args.recipe.ends_with(".toml") => files::read_text(path)?,
         None => recipes::builtin(&args.recipe)?.to_string(),
     };
-    Recipe::parse(&args.recipe, &text, &args.set)
+    let recipe = Recipe::parse(&args.recipe, &text, &args.set)?;
+    recipe.require_data(&args.recipe)?;
+    Ok(recipe)
 }
 
 /// A run goes on with the recipe that it was started with; only how long and how often may change.
@@ -137,13 +155,29 @@ fn check_same(run: &RunDir, recipe: &Recipe) -> Result<()> {
     )))
 }
 
-fn learn_tokenizer(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizer> {
+fn learn_tokenizers(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizers> {
     let kind = match recipe.tokenizer.kind {
         TokenizerKind::Bpe => Kind::Bpe,
         TokenizerKind::Char => Kind::Char,
+        TokenizerKind::Word => Kind::Word,
     };
-    let lines = pairs.iter().flat_map(|(source, target)| [source.as_str(), target.as_str()]);
-    Tokenizer::learn(kind, recipe.tokenizer.vocab_size, lines)
+    let t = &recipe.tokenizer;
+    let rules = Rules { kind, vocab_size: t.vocab_size, lowercase: t.lowercase, min_frequency: t.min_frequency };
+    let (sources, targets) = (pairs.iter().map(|p| p.0.as_str()), pairs.iter().map(|p| p.1.as_str()));
+    Ok(match t.shared {
+        true => Tokenizers::Shared(Tokenizer::learn(&rules, sources.chain(targets))?),
+        false => Tokenizers::Separate {
+            source: Tokenizer::learn(&rules, sources)?,
+            target: Tokenizer::learn(&rules, targets)?,
+        },
+    })
+}
+
+fn vocabulary(tokenizers: &Tokenizers) -> String {
+    match tokenizers.vocabulary() {
+        Vocabulary::Shared(tokens) => format!("{tokens} tokens in the vocabulary"),
+        Vocabulary::Separate { source, target } => format!("{source} source and {target} target tokens"),
+    }
 }
 
 fn batches(recipe: &Recipe, examples: Vec<Example>) -> Result<Batches> {
@@ -155,7 +189,8 @@ fn batches(recipe: &Recipe, examples: Vec<Example>) -> Result<Batches> {
 /// FNV-1a over every token: tells a resumed run that its data is still the same.
 fn checksum(examples: &[Example]) -> String {
     let mut hash = 0xcbf29ce484222325u64;
-    for word in examples.iter().flat_map(|e| e.source.iter().chain([&u32::MAX]).chain(&e.target).chain([&u32::MAX])) {
+    for word in examples.iter().flat_map(|e| e.source().iter().chain([&u32::MAX]).chain(e.target()).chain([&u32::MAX]))
+    {
         hash = (hash ^ *word as u64).wrapping_mul(0x100000001b3);
     }
     format!("{hash:016x}")
@@ -198,7 +233,6 @@ fn restore(run: &RunDir, trainer: &mut Trainer, state: &mut TrainingState) -> Re
         eprintln!("warning: the run was on {}; sums are rounded differently here", checkpoint.state.device);
     }
     trainer.restore(&file, &checkpoint.parameters, &checkpoint.moments, checkpoint.state.progress.clone())?;
-    run.refresh_best(&checkpoint)?;
     *state = TrainingState { device: state.device.clone(), ..checkpoint.state };
     eprintln!("going on after step {}", state.progress.step);
     Ok(())
@@ -215,7 +249,7 @@ fn out_of_patience(trainer: &Trainer) -> String {
 struct Session {
     run: RunDir,
     data: Data,
-    tokenizer: Tokenizer,
+    tokenizers: Tokenizers,
     trainer: Trainer,
     decoder: Decoder,
     state: TrainingState,
@@ -290,7 +324,7 @@ impl Session {
     fn evaluate(&mut self) -> Result<bool> {
         let evaluation = block_on(self.trainer.evaluate())?;
         let pairs = &self.data.valid[..self.data.valid.len().min(SCORED)];
-        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
+        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizers, pairs)?;
         self.report.evaluation(&evaluation, scores);
         for ((source, _), translation) in pairs.iter().zip(&translations).take(2) {
             self.report.say(&format!("    {source}\n    -> {translation}"));
@@ -313,19 +347,19 @@ impl Session {
         // The rows come first: a run that is killed between the two drops them again when it goes on.
         self.report.flush()?;
         let checkpoint = Checkpoint { parameters, moments, state: self.state.clone() };
-        self.run.save(&checkpoint, self.trainer.recipe.train.keep)
+        self.run.save(&checkpoint, &self.trainer.recipe, &self.trainer.network.model)
     }
 
     /// The held-out set, with the best model.
     fn last_words(mut self) -> Result<()> {
-        let (file, parameters) = self.run.model()?;
+        let (file, parameters) = self.run.model(&self.trainer.recipe, &self.trainer.network.model)?;
         self.trainer.network.write_parameters(&file, &parameters)?;
         let pairs = &self.data.test;
-        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizer, pairs)?;
+        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizers, pairs)?;
         let sources: Vec<&str> = pairs.iter().map(|p| p.0.as_str()).collect();
-        let references: Vec<&str> = pairs.iter().map(|p| p.1.as_str()).collect();
+        let references: Vec<String> = pairs.iter().map(|p| judged(&self.tokenizers, &p.1)).collect();
         let nearest = nearest_translations(&self.data.train, &sources);
-        let nearest: Vec<&str> = nearest.iter().map(String::as_str).collect();
+        let nearest: Vec<String> = nearest.iter().map(|translation| judged(&self.tokenizers, translation)).collect();
         eprintln!("\n{} held-out sentences:", pairs.len());
         for i in 0..pairs.len().min(SHOWN) {
             let verdict = if translations[i] == references[i] { "=" } else { "~" };
@@ -356,14 +390,20 @@ impl Session {
 pub fn score(
     network: &mut Network,
     decoder: &mut Decoder,
-    tokenizer: &Tokenizer,
+    tokenizers: &Tokenizers,
     pairs: &[Pair],
 ) -> Result<(Vec<String>, Scores)> {
-    let sources: Vec<Vec<u32>> = pairs.iter().map(|(source, _)| tokenizer.encode(source)).collect();
+    let sources: Vec<Vec<u32>> = pairs.iter().map(|(source, _)| tokenizers.source().encode(source)).collect();
     let ids = block_on(decoder.greedy(network, &sources))?;
-    let translations: Vec<String> = ids.iter().map(|ids| tokenizer.decode(ids)).collect();
-    let references: Vec<String> = pairs.iter().map(|(_, target)| target.clone()).collect();
-    let bleu = corpus_bleu(&translations, &references).score;
-    let chrf = corpus_chrf(&translations, &references);
+    let translations: Vec<String> = ids.iter().map(|ids| tokenizers.target().decode(ids)).collect();
+    let hypotheses: Vec<String> = translations.iter().map(|translation| judged(tokenizers, translation)).collect();
+    let references: Vec<String> = pairs.iter().map(|(_, target)| judged(tokenizers, target)).collect();
+    let bleu = corpus_bleu(&hypotheses, &references).score;
+    let chrf = corpus_chrf(&hypotheses, &references);
     Ok((translations, Scores { bleu, chrf }))
+}
+
+/// A text as scores compare it: a model that knows no capitals is not blamed for them.
+fn judged(tokenizers: &Tokenizers, text: &str) -> String {
+    if tokenizers.target().lowercase() { text.to_lowercase() } else { text.to_string() }
 }

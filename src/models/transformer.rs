@@ -1,15 +1,55 @@
-//! The encoder–decoder Transformer (Vaswani et al. 2017), post-norm.
+//! The encoder–decoder Transformer (Vaswani et al. 2017), post-norm as in the paper or pre-norm (Xiong et al. 2020).
+
+mod sublayers;
 
 use crate::graph::{Graph, Value};
 use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
-use crate::recipe::Model;
+use crate::recipe::{self, Model, Norm, Positions};
+
+/// How many tokens each side knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// One vocabulary for both sides.
+    Shared(usize),
+    /// One for each side: a source's id 7 has nothing to do with a target's.
+    Separate {
+        /// Tokens of the source.
+        source: usize,
+        /// Tokens of the target.
+        target: usize,
+    },
+}
+
+impl Vocabulary {
+    /// Tokens that the encoder reads.
+    pub fn source(self) -> usize {
+        match self {
+            Vocabulary::Shared(tokens) => tokens,
+            Vocabulary::Separate { source, .. } => source,
+        }
+    }
+
+    /// Tokens that the decoder reads and predicts, V.
+    pub fn target(self) -> usize {
+        match self {
+            Vocabulary::Shared(tokens) => tokens,
+            Vocabulary::Separate { target, .. } => target,
+        }
+    }
+}
+
+impl From<usize> for Vocabulary {
+    fn from(tokens: usize) -> Vocabulary {
+        Vocabulary::Shared(tokens)
+    }
+}
 
 /// Sizes and options of a Transformer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transformer {
-    /// Tokens of the vocabulary, V.
-    pub vocabulary: usize,
+    /// Tokens of either side.
+    pub vocabulary: Vocabulary,
     /// Width, C.
     pub d_model: usize,
     /// Attention heads, H.
@@ -22,11 +62,17 @@ pub struct Transformer {
     pub ffn: usize,
     /// Probability of a zero on embeddings, attention weights and the output of each sublayer.
     pub dropout: f32,
+    /// Where the layer norms are.
+    pub norm: Norm,
     /// Added to the variance in layer norm.
     pub norm_eps: f32,
+    /// What is between the two projections of a feed-forward sublayer.
+    pub activation: recipe::Activation,
+    /// How a position is told.
+    pub positions: Positions,
     /// Embeddings are multiplied by sqrt(d_model).
     pub scale_embedding: bool,
-    /// One matrix for source, target and output.
+    /// One matrix for the target's embedding and the output, and for the source's too where the vocabulary is shared.
     pub tie_embeddings: bool,
     /// Linear layers have biases.
     pub bias: bool,
@@ -37,10 +83,13 @@ pub struct Transformer {
 pub struct Context {
     /// The step state where dropout is on.
     pub step: Option<Value>,
-    /// Table of positions (rows, C).
-    pub positions: Value,
+    /// Table of sinusoids: (P, C) to be added or (P, D) to turn heads by; none where positions are learned.
+    pub positions: Option<Value>,
     /// Position of the first token (1).
     pub start: Value,
+    /// The weights of every attention become outputs of the graph, called `NAME.weights` after its parameters. They are
+    /// computed by the operations that the fused kernel replaces.
+    pub record: bool,
 }
 
 /// A sequence of tokens with what its embedding needs.
@@ -58,35 +107,45 @@ pub struct Tokens {
 pub type KeysValues = (Value, Value);
 
 impl Transformer {
-    /// The model of a recipe, for a vocabulary.
-    pub fn new(m: &Model, vocabulary: usize) -> Transformer {
+    /// The model of a recipe, for a vocabulary; a number is a shared one.
+    pub fn new(m: &Model, vocabulary: impl Into<Vocabulary>) -> Transformer {
         Transformer {
-            vocabulary,
+            vocabulary: vocabulary.into(),
             d_model: m.d_model,
             heads: m.heads,
             encoder_layers: m.encoder_layers,
             decoder_layers: m.decoder_layers,
             ffn: m.ffn,
             dropout: m.dropout as f32,
+            norm: m.norm,
             norm_eps: m.norm_eps as f32,
+            activation: m.activation,
+            positions: m.positions,
             scale_embedding: m.scale_embedding,
             tie_embeddings: m.tie_embeddings,
             bias: m.bias,
         }
     }
 
-    /// Every parameter: Marian's names, linear weights as (out, in).
-    pub fn declarations(&self) -> Vec<Declaration> {
+    /// Every parameter: Marian's names and, for pre-norm, Pegasus's; linear weights as (out, in). Of learned positions
+    /// there are as many as asked for.
+    pub fn declarations(&self, positions: usize) -> Vec<Declaration> {
         let mut all = vec![];
         let d = self.d_model;
         let mut declare = |name: String, dims: &[usize], init| all.push(Declaration { name, dims: dims.into(), init });
         let embedding = Init::Normal((d as f64).powf(-0.5));
-        let tables: &[&str] = match self.tie_embeddings {
-            true => &["model.shared.weight"],
-            false => &["model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight", "lm_head.weight"],
-        };
-        for table in tables {
-            declare(table.to_string(), &[self.vocabulary, d], embedding);
+        let (source, target) = (self.vocabulary.source(), self.vocabulary.target());
+        let (read, written) = (self.embedding("decoder"), self.output_embedding());
+        let mut tables = vec![(self.embedding("encoder"), source), (read, target), (written, target)];
+        // A matrix that has several uses is one parameter.
+        tables.dedup();
+        for (table, tokens) in tables {
+            declare(table, &[tokens, d], embedding);
+        }
+        if self.positions == Positions::Learned {
+            for stack in ["encoder", "decoder"] {
+                declare(format!("model.{stack}.embed_positions.weight"), &[positions, d], embedding);
+            }
         }
         let mut linear = |name: String, out: usize, input: usize| {
             declare(format!("{name}.weight"), &[out, input], Init::Xavier);
@@ -94,46 +153,73 @@ impl Transformer {
                 declare(format!("{name}.bias"), &[out], Init::Constant(0.0));
             }
         };
-        let mut norms = vec![];
-        let stacks = [("encoder", self.encoder_layers, 1), ("decoder", self.decoder_layers, 2)];
-        for (stack, layers, attentions) in stacks {
+        for (stack, layers, attentions) in self.stacks() {
             for i in 0..layers {
                 let layer = format!("model.{stack}.layers.{i}");
-                for attention in &["self_attn", "encoder_attn"][..attentions] {
+                for attention in attentions {
                     for projection in ["q_proj", "k_proj", "v_proj", "out_proj"] {
                         linear(format!("{layer}.{attention}.{projection}"), d, d);
                     }
-                    norms.push(format!("{layer}.{attention}_layer_norm"));
                 }
                 linear(format!("{layer}.fc1"), self.ffn, d);
                 linear(format!("{layer}.fc2"), d, self.ffn);
-                norms.push(format!("{layer}.final_layer_norm"));
             }
         }
-        for norm in norms {
+        for norm in self.stacks().into_iter().flat_map(|(stack, ..)| self.norms(stack)) {
             declare(format!("{norm}.weight"), &[d], Init::Constant(1.0));
             declare(format!("{norm}.bias"), &[d], Init::Constant(0.0));
         }
         all
     }
 
+    /// Name of the matrix (tokens, C) that embeds what "encoder" or "decoder" reads.
+    fn embedding(&self, stack: &str) -> String {
+        match (self.vocabulary, self.tie_embeddings) {
+            (Vocabulary::Shared(_), true) => "model.shared.weight".into(),
+            _ => format!("model.{stack}.embed_tokens.weight"),
+        }
+    }
+
+    /// Name of the matrix (V, C) that makes logits of states.
+    fn output_embedding(&self) -> String {
+        if self.tie_embeddings { self.embedding("decoder") } else { "lm_head.weight".into() }
+    }
+
+    /// Name, layers and attentions of a layer of both stacks.
+    fn stacks(&self) -> [(&'static str, usize, &'static [&'static str]); 2] {
+        [
+            ("encoder", self.encoder_layers, &["self_attn"]),
+            ("decoder", self.decoder_layers, &["self_attn", "encoder_attn"]),
+        ]
+    }
+
+    /// The layer norms of a stack in the order in which they are applied: one for every sublayer, and before those the
+    /// final one comes last.
+    fn norms(&self, stack: &str) -> Vec<String> {
+        let (_, layers, attentions) = self.stacks().into_iter().find(|s| s.0 == stack).expect("one of the two");
+        let of_layer = |i: usize| {
+            let name = move |norm: &str| format!("model.{stack}.layers.{i}.{norm}_layer_norm");
+            attentions.iter().chain(&["final"]).map(move |norm| name(norm))
+        };
+        let last = (self.norm == Norm::Pre).then(|| format!("model.{stack}.layer_norm"));
+        (0..layers).flat_map(of_layer).chain(last).collect()
+    }
+
     /// The encoder's states (B, S, C).
     pub fn encode(&self, g: &mut Graph, w: &Weights, source: Tokens, c: &Context) -> Value {
         g.scoped("encoder", |g| {
-            let mut x = self.embed(g, w, "encoder", source.ids, source.by_token, c);
+            let mut x = self.stream(g, w, "encoder", source, c);
+            let seen = self.seen(g, source.lengths, false, c);
             for i in 0..self.encoder_layers {
-                x = g.scoped(&format!("layers.{i}"), |g| {
+                g.scoped(&format!("layers.{i}"), |g| {
                     let name = format!("model.encoder.layers.{i}");
-                    let y = g.scoped("self_attn", |g| {
-                        let attn = format!("{name}.self_attn");
-                        let kv = self.keys_values(g, w, &attn, x);
-                        self.attention(g, w, &attn, x, kv, source.lengths, false, c)
-                    });
-                    let x = self.residual(g, w, &format!("{name}.self_attn_layer_norm"), x, y, c);
-                    self.feed_forward(g, w, &name, x, c)
+                    let kv = g
+                        .scoped("self_attn", |g| self.own_keys_values(g, w, &format!("{name}.self_attn"), x.normed, c));
+                    self.attention(g, w, &format!("{name}.self_attn"), &mut x, kv, seen, c);
+                    self.feed_forward(g, w, &name, &mut x, c);
                 });
             }
-            x
+            x.normed
         })
     }
 
@@ -148,19 +234,22 @@ impl Transformer {
         c: &Context,
     ) -> Value {
         g.scoped("decoder", |g| {
-            let mut x = self.embed(g, w, "decoder", target.ids, target.by_token, c);
+            let mut x = self.stream(g, w, "decoder", target, c);
+            let own = self.seen(g, target.lengths, true, c);
+            let encoded = self.seen(g, memory_lengths, false, c);
             for i in 0..self.decoder_layers {
                 let name = format!("model.decoder.layers.{i}");
-                x = g.scoped(&format!("layers.{i}"), |g| {
-                    let own = |g: &mut Graph, x| {
-                        let kv = self.keys_values(g, w, &format!("{name}.self_attn"), x);
-                        (kv, target.lengths, true)
-                    };
-                    let encoded = |g: &mut Graph| self.keys_values(g, w, &format!("{name}.encoder_attn"), memory);
-                    self.decoder_layer(g, w, &name, x, own, encoded, memory_lengths, c)
+                g.scoped(&format!("layers.{i}"), |g| {
+                    let kv = g
+                        .scoped("self_attn", |g| self.own_keys_values(g, w, &format!("{name}.self_attn"), x.normed, c));
+                    self.attention(g, w, &format!("{name}.self_attn"), &mut x, kv, own, c);
+                    let kv =
+                        g.scoped("encoder_attn", |g| self.keys_values(g, w, &format!("{name}.encoder_attn"), memory));
+                    self.attention(g, w, &format!("{name}.encoder_attn"), &mut x, kv, encoded, c);
+                    self.feed_forward(g, w, &name, &mut x, c);
                 });
             }
-            x
+            x.normed
         })
     }
 
@@ -184,117 +273,38 @@ impl Transformer {
         encoded_lengths: Value,
         c: &Context,
     ) -> (Value, Vec<KeysValues>) {
-        let mut x = self.embed(g, w, "decoder", token.ids, token.by_token, c);
+        let mut x = self.stream(g, w, "decoder", token, c);
+        let own = self.seen(g, token.lengths, false, c);
+        let other = self.seen(g, encoded_lengths, false, c);
         let mut grown = vec![];
         for i in 0..self.decoder_layers {
             let name = format!("model.decoder.layers.{i}");
-            let own = |g: &mut Graph, x| {
-                let (k, v) = self.keys_values(g, w, &format!("{name}.self_attn"), x);
-                let k = g.cache_append(caches[i].0, k, c.start);
-                let v = g.cache_append(caches[i].1, v, c.start);
-                grown.push((k, v));
-                ((k, v), token.lengths, false)
-            };
-            x = self.decoder_layer(g, w, &name, x, own, |_| encoded[i], encoded_lengths, c);
+            let (k, v) = self.own_keys_values(g, w, &format!("{name}.self_attn"), x.normed, c);
+            let k = g.cache_append(caches[i].0, k, c.start);
+            let v = g.cache_append(caches[i].1, v, c.start);
+            grown.push((k, v));
+            self.attention(g, w, &format!("{name}.self_attn"), &mut x, (k, v), own, c);
+            self.attention(g, w, &format!("{name}.encoder_attn"), &mut x, encoded[i], other, c);
+            self.feed_forward(g, w, &name, &mut x, c);
         }
-        (x, grown)
+        (x.normed, grown)
     }
 
     /// Logits (rows, V) of states (..., C).
     pub fn logits(&self, g: &mut Graph, w: &Weights, x: Value) -> Value {
-        let table = if self.tie_embeddings { "model.shared.weight" } else { "lm_head.weight" };
         let rows = g.ty(x).rows();
-        let logits = g.scoped("logits", |g| g.linear(x, w.get(table), None, Activation::None));
-        g.reshape(logits, &[rows, self.vocabulary])
+        let logits = g.scoped("logits", |g| g.linear(x, w.get(&self.output_embedding()), None, Activation::None));
+        g.reshape(logits, &[rows, self.vocabulary.target()])
     }
 
-    fn embed(&self, g: &mut Graph, w: &Weights, side: &str, ids: Value, by_token: Value, c: &Context) -> Value {
-        let table = match self.tie_embeddings {
-            true => "model.shared.weight".into(),
-            false => format!("model.{side}.embed_tokens.weight"),
-        };
+    fn embed(&self, g: &mut Graph, w: &Weights, stack: &str, tokens: Tokens, c: &Context) -> Value {
         let scale = if self.scale_embedding { (self.d_model as f32).sqrt() } else { 1.0 };
-        let x = g.embedding(ids, w.get(&table), by_token, scale);
-        let x = g.positions(x, c.positions, c.start);
+        let x = g.embedding(tokens.ids, w.get(&self.embedding(stack)), tokens.by_token, scale);
+        let x = match (self.positions, c.positions) {
+            (Positions::Rotary, _) => x,
+            (Positions::Learned, _) => g.positions(x, w.get(&format!("model.{stack}.embed_positions.weight")), c.start),
+            (_, table) => g.positions(x, table.expect("a table of sinusoids"), c.start),
+        };
         self.drop(g, x, c, "embedding")
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn decoder_layer(
-        &self,
-        g: &mut Graph,
-        w: &Weights,
-        name: &str,
-        x: Value,
-        own: impl FnOnce(&mut Graph, Value) -> (KeysValues, Value, bool),
-        encoded: impl FnOnce(&mut Graph) -> KeysValues,
-        encoded_lengths: Value,
-        c: &Context,
-    ) -> Value {
-        let y = g.scoped("self_attn", |g| {
-            let (kv, lengths, causal) = own(g, x);
-            self.attention(g, w, &format!("{name}.self_attn"), x, kv, lengths, causal, c)
-        });
-        let x = self.residual(g, w, &format!("{name}.self_attn_layer_norm"), x, y, c);
-        let y = g.scoped("encoder_attn", |g| {
-            let kv = encoded(g);
-            self.attention(g, w, &format!("{name}.encoder_attn"), x, kv, encoded_lengths, false, c)
-        });
-        let x = self.residual(g, w, &format!("{name}.encoder_attn_layer_norm"), x, y, c);
-        self.feed_forward(g, w, name, x, c)
-    }
-
-    fn keys_values(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> KeysValues {
-        (self.linear(g, w, &format!("{name}.k_proj"), x), self.linear(g, w, &format!("{name}.v_proj"), x))
-    }
-
-    /// softmax(Q Kᵀ / sqrt(d_k)) V per head, heads side by side, projected.
-    #[allow(clippy::too_many_arguments)]
-    fn attention(
-        &self,
-        g: &mut Graph,
-        w: &Weights,
-        name: &str,
-        x: Value,
-        (k, v): KeysValues,
-        lengths: Value,
-        causal: bool,
-        c: &Context,
-    ) -> Value {
-        let q = self.linear(g, w, &format!("{name}.q_proj"), x);
-        let scores = g.attention_scores(q, k, self.heads);
-        let scale = 1.0 / ((self.d_model / self.heads) as f32).sqrt();
-        let p = g.softmax(scores, lengths, scale, causal);
-        let p = self.drop(g, p, c, "weights");
-        let context = g.attention_context(p, v, self.heads);
-        self.linear(g, w, &format!("{name}.out_proj"), context)
-    }
-
-    fn feed_forward(&self, g: &mut Graph, w: &Weights, name: &str, x: Value, c: &Context) -> Value {
-        let y = g.scoped("ffn", |g| {
-            let (fc1, bias) = (w.get(&format!("{name}.fc1.weight")), w.find(&format!("{name}.fc1.bias")));
-            let inner = g.linear(x, fc1, bias, Activation::Relu);
-            self.linear(g, w, &format!("{name}.fc2"), inner)
-        });
-        self.residual(g, w, &format!("{name}.final_layer_norm"), x, y, c)
-    }
-
-    /// LayerNorm(x + Dropout(y)).
-    fn residual(&self, g: &mut Graph, w: &Weights, norm: &str, x: Value, y: Value, c: &Context) -> Value {
-        let site = norm.rsplit('.').next().unwrap_or(norm);
-        let y = self.drop(g, y, c, site);
-        let sum = g.add(x, y);
-        g.layer_norm(sum, w.get(&format!("{norm}.weight")), w.get(&format!("{norm}.bias")), self.norm_eps)
-    }
-
-    fn linear(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {
-        g.linear(x, w.get(&format!("{name}.weight")), w.find(&format!("{name}.bias")), Activation::None)
-    }
-
-    fn drop(&self, g: &mut Graph, x: Value, c: &Context, site: &str) -> Value {
-        match c.step {
-            Some(step) => g.dropout(x, self.dropout, step, site),
-            None => x,
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::philox::{philox, site};
 /// Dropout of x (B, T, C) or (T, C): every element is kept with probability 1 - p. The mask is a function of
 /// (seed, site, micro-batch, batch, row, column) alone: the same forward, backward and on every adapter, whatever
 /// the padding. Inputs: x, the step state.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// Probability of a zero, in [0, 1).
     pub p: f32,
@@ -20,17 +20,24 @@ pub struct Dropout {
 
 impl Dropout {
     /// A random word below this one drops its element.
-    fn threshold(&self) -> u32 {
+    pub(super) fn threshold(&self) -> u32 {
         (self.p as f64 * 4294967296.0) as u32
     }
 
-    fn scale(&self) -> f32 {
+    pub(super) fn scale(&self) -> f32 {
         1.0 / (1.0 - self.p)
+    }
+
+    /// What the columns of row r of batch b are multiplied by: 0 or 1 / (1 - p).
+    pub(super) fn row(&self, step: &[u32], b: usize, r: usize, columns: usize) -> Vec<f64> {
+        let quad = |quad: usize| philox([quad as u32, r as u32, b as u32, step[1]], [step[0], self.site]);
+        let factor = |word: u32| if word >= self.threshold() { self.scale() as f64 } else { 0.0 };
+        (0..columns.div_ceil(4)).flat_map(|q| quad(q).map(factor)).take(columns).collect()
     }
 }
 
 /// (batches, rows of a batch, columns)
-fn extents(x: &Type) -> (usize, usize, usize) {
+pub(super) fn extents(x: &Type) -> (usize, usize, usize) {
     let rows = if x.dims.len() < 2 { 1 } else { x.dims[x.dims.len() - 2] };
     (x.rows() / rows, rows, x.cols())
 }
@@ -54,12 +61,8 @@ impl Op for Dropout {
         for b in 0..batches {
             for r in 0..rows {
                 let base = (b * rows + r) * columns;
-                for quad in 0..columns.div_ceil(4) {
-                    let words = philox([quad as u32, r as u32, b as u32, step[1]], [step[0], self.site]);
-                    for (k, word) in words.iter().enumerate().take(columns - 4 * quad) {
-                        let at = base + 4 * quad + k;
-                        y[at] = if *word >= self.threshold() { x[at] * self.scale() } else { 0.0 };
-                    }
+                for (c, factor) in self.row(step, b, r, columns).into_iter().enumerate() {
+                    y[base + c] = if factor > 0.0 { (factor * x[base + c] as f64) as f32 } else { 0.0 };
                 }
             }
         }
@@ -87,11 +90,15 @@ impl Graph {
     /// Dropout at the place of the current scope and `name`; with p = 0 there is no node.
     #[track_caller]
     pub fn dropout(&mut self, x: Value, p: f32, step: Value, name: &str) -> Value {
-        if p == 0.0 {
-            return x;
+        match self.dropout_at(p, name) {
+            Some(dropout) => self.push(dropout, &[x, step])[0],
+            None => x,
         }
-        let site = site(&format!("{}.{name}", self.scope()));
-        self.push(Dropout { p, site }, &[x, step])[0]
+    }
+
+    /// What [`Graph::dropout`] would add, for a kernel that it is part of.
+    pub fn dropout_at(&self, p: f32, name: &str) -> Option<Dropout> {
+        (p != 0.0).then(|| Dropout { p, site: site(&format!("{}.{name}", self.scope())) })
     }
 }
 

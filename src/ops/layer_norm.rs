@@ -5,7 +5,6 @@ use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
-use crate::ops::column_sum::{ColumnSum, blocks};
 
 /// Layer norm over the last dimension. Inputs: x (..., C), w (C), b (C); outputs: y (..., C), statistics (rows, 2):
 /// mean and 1 / sqrt(variance + eps), for the backward pass.
@@ -55,15 +54,8 @@ impl Op for LayerNorm {
 
     fn vjp(&self, g: &mut Graph, x: &[Value], y: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
         let dy = dy[0].expect("the statistics have no cotangent");
-        let dx = g.push(LayerNormVjp, &[dy, x[0], x[1], y[1]])[0];
-        let c = g.ty(x[0]).cols();
-        let groups = blocks(g.ty(x[0]).rows());
-        let partial = g.push(LayerNormWeightVjp { groups }, &[dy, x[0], y[1]]);
-        let mut total = |partial: Value| {
-            let sum = if groups > 1 { g.push(ColumnSum { groups: 1 }, &[partial])[0] } else { partial };
-            Some(g.reshape(sum, &[c]))
-        };
-        vec![Some(dx), total(partial[0]), total(partial[1])]
+        let [dx, dw, db] = layer_norm_vjp(g, dy, x[0], x[1], y[1], None);
+        vec![Some(dx), Some(dw), Some(db)]
     }
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
@@ -71,9 +63,49 @@ impl Op for LayerNorm {
     }
 }
 
-/// dx = rstd (g - mean(g) - z mean(g z)), g = dy w. Inputs: dy, x, w, statistics.
+/// Most blocks of rows that the gradient of the weights is summed in, before the blocks are added.
+const BLOCKS: usize = 128;
+
+/// Into how many blocks the backward pass cuts this many rows: a workgroup each.
+pub(super) fn blocks(rows: usize) -> usize {
+    rows.div_ceil(16).min(BLOCKS)
+}
+
+/// Cotangents of x, w and b from that of layer norm's y. `dx`, a cotangent of x from elsewhere, is added.
+pub(super) fn layer_norm_vjp(
+    g: &mut Graph,
+    dy: Value,
+    x: Value,
+    w: Value,
+    statistics: Value,
+    dx: Option<Value>,
+) -> [Value; 3] {
+    let op = LayerNormVjp { add: dx.is_some() };
+    let y = g.push(op, &[vec![dy, x, w, statistics], dx.into_iter().collect()].concat());
+    let [dw, db] = weight_vjp(g, y[1]);
+    [y[0], dw, db]
+}
+
+/// Cotangents of the weight and the bias from the partial sums of blocks.
+pub(super) fn weight_vjp(g: &mut Graph, partial: Value) -> [Value; 2] {
+    let y = g.push(LayerNormWeightVjp, &[partial]);
+    [y[0], y[1]]
+}
+
+/// dx = rstd (g - mean(g) - z mean(g z)), g = dy w, and partial sums of dw = dy z and db = dy over blocks of rows.
+/// Inputs: dy, x, w, statistics and, where `add`, a cotangent of x that dx takes over. Outputs: dx (..., C), partial
+/// sums (blocks, 2, C).
 #[derive(Debug)]
-pub struct LayerNormVjp;
+pub struct LayerNormVjp {
+    /// Whether there is a fifth input, to which dx is added.
+    pub add: bool,
+}
+
+/// The candidates of a kernel that gives a workgroup to each block of rows.
+pub(super) fn block_launches(shader: Shader, rows: usize, run: [u32; 4], adapter: &Adapter) -> Vec<Launch> {
+    let lanes = |n: u32| Launch::groups(shader, blocks(rows), run).constant("LANES", n.into());
+    adapter.lane_candidates().map(|n| lanes(n).variant(format!("{n} lanes a row"))).into()
+}
 
 impl Op for LayerNormVjp {
     fn name(&self) -> &'static str {
@@ -81,28 +113,40 @@ impl Op for LayerNormVjp {
     }
 
     fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
-        alike(&x[..2])
+        alike(&[&x[..2], &x[4..]].concat())?;
+        Ok(vec![x[0].clone(), Type::f32([blocks(x[0].rows()), 2, x[0].cols()])])
     }
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
-        let c = x[0].ty().cols();
+        let (rows, c) = (x[0].ty().rows(), x[0].ty().cols());
+        let block = rows.div_ceil(blocks(rows));
         let w = x[2].as_f32();
+        let mut sums = vec![0.0; y[1].ty().elements()];
         for (r, dx) in y[0].as_f32_mut().chunks_mut(c).enumerate() {
             let statistics = &x[3].as_f32()[2 * r..];
             let (mean, rstd) = (statistics[0] as f64, statistics[1] as f64);
             let z = normalised(&x[1].as_f32()[r * c..][..c], mean, rstd);
-            let g: Vec<f64> = (0..c).map(|j| x[0].as_f32()[r * c + j] as f64 * w[j] as f64).collect();
+            let dy = &x[0].as_f32()[r * c..][..c];
+            let g: Vec<f64> = (0..c).map(|j| dy[j] as f64 * w[j] as f64).collect();
             let mean_g = g.iter().sum::<f64>() / c as f64;
             let mean_gz = g.iter().zip(&z).map(|(g, z)| g * z).sum::<f64>() / c as f64;
             for j in 0..c {
-                dx[j] = (rstd * (g[j] - mean_g - z[j] * mean_gz)) as f32;
+                let more = if self.add { x[4].as_f32()[r * c + j] as f64 } else { 0.0 };
+                dx[j] = (rstd * (g[j] - mean_g - z[j] * mean_gz) + more) as f32;
+                sums[2 * (r / block) * c + j] += dy[j] as f64 * z[j];
+                sums[(2 * (r / block) + 1) * c + j] += dy[j] as f64;
             }
+        }
+        for (partial, sum) in y[1].as_f32_mut().iter_mut().zip(sums) {
+            *partial = sum as f32;
         }
     }
 
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
-        let run = [x[0].rows() as u32, x[0].cols() as u32, 0, 0];
-        Launch::rows(shader!("layer_norm_vjp"), x[0].rows(), run, adapter)
+        let (rows, c) = (x[0].rows(), x[0].cols());
+        let run = [rows, c, rows.div_ceil(blocks(rows)), 0].map(|n| n as u32);
+        let launches = block_launches(shader!("layer_norm_vjp"), rows, run, adapter);
+        launches.into_iter().map(|l| l.constant("ADD", f64::from(self.add))).collect()
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
@@ -110,16 +154,17 @@ impl Op for LayerNormVjp {
     }
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
-        Cost::new(12 * y[0].elements(), x, y)
+        Cost::new(17 * y[0].elements(), x, y)
+    }
+
+    fn in_place(&self) -> &'static [(usize, usize)] {
+        if self.add { &[(4, 0)] } else { &[] }
     }
 }
 
-/// Partial sums of dw = dy z and db = dy over blocks of rows. Inputs: dy, x, statistics; outputs (groups, C) each.
+/// dw and db (C) from partial sums over blocks of rows (blocks, 2, C).
 #[derive(Debug)]
-pub struct LayerNormWeightVjp {
-    /// Number of blocks.
-    pub groups: usize,
-}
+pub struct LayerNormWeightVjp;
 
 impl Op for LayerNormWeightVjp {
     fn name(&self) -> &'static str {
@@ -127,33 +172,26 @@ impl Op for LayerNormWeightVjp {
     }
 
     fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
-        let partial = Type::f32([self.groups, x[0].cols()]);
-        Ok(vec![partial.clone(), partial])
+        match x[0].dims[..] {
+            [_, 2, c] => Ok(vec![Type::f32([c]), Type::f32([c])]),
+            _ => Err("partial sums are (blocks, 2, C)".into()),
+        }
     }
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
-        let (rows, c) = (x[0].ty().rows(), x[0].ty().cols());
-        let block = rows.div_ceil(self.groups);
-        let mut sums = vec![(0.0, 0.0); self.groups * c];
-        for r in 0..rows {
-            let (mean, rstd) = (x[2].as_f32()[2 * r] as f64, x[2].as_f32()[2 * r + 1] as f64);
-            let z = normalised(&x[1].as_f32()[r * c..][..c], mean, rstd);
-            for j in 0..c {
-                let dy = x[0].as_f32()[r * c + j] as f64;
-                let sum = &mut sums[r / block * c + j];
-                *sum = (sum.0 + dy * z[j], sum.1 + dy);
+        let c = x[0].ty().cols();
+        for (which, y) in y.iter_mut().enumerate() {
+            for (j, y) in y.as_f32_mut().iter_mut().enumerate() {
+                let column = x[0].as_f32()[which * c + j..].iter().step_by(2 * c);
+                *y = column.map(|&partial| partial as f64).sum::<f64>() as f32;
             }
-        }
-        for (i, (w, b)) in sums.into_iter().enumerate() {
-            y[0].as_f32_mut()[i] = w as f32;
-            y[1].as_f32_mut()[i] = b as f32;
         }
     }
 
-    fn launches(&self, x: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
-        let (rows, c) = (x[0].rows(), x[0].cols());
-        let run = [rows, c, rows.div_ceil(self.groups), self.groups].map(|n| n as u32);
-        vec![Launch::elements(shader!("layer_norm_weight_vjp"), y[0].elements(), run)]
+    fn launches(&self, x: &[&Type], _: &[&Type], _: &Adapter) -> Vec<Launch> {
+        let c = x[0].cols();
+        let run = [x[0].dims[0] as u32, c as u32, 0, 0];
+        vec![Launch::groups(shader!("layer_norm_weight_vjp"), c.div_ceil(64), run)]
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
@@ -161,7 +199,7 @@ impl Op for LayerNormWeightVjp {
     }
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
-        Cost::new(5 * x[0].elements(), x, y)
+        Cost::new(x[0].elements(), x, y)
     }
 }
 
@@ -173,75 +211,80 @@ impl Graph {
     }
 }
 
-fn mean_abs(x: &[f32]) -> f64 {
-    x.iter().map(|x| x.abs() as f64).sum::<f64>() / x.len() as f64
+/// The mean is off by γ(C) mean|x|, which rstd amplifies; rstd itself by γ(C) relative. `slip` is how far off x may be
+/// already.
+pub(super) fn row_bound(x: &[f32], slip: &[f64], w: &[f32], b: &[f32], mean: f64, rstd: f64) -> (Vec<f64>, [f64; 2]) {
+    let c = x.len();
+    let e = 4.0 * gamma(c + 8);
+    let mean_abs = x.iter().map(|x| x.abs() as f64).sum::<f64>() / c as f64;
+    let mean_slip = slip.iter().sum::<f64>() / c as f64;
+    let z = normalised(x, mean, rstd);
+    // d rstd = -rstd² mean(z dx)
+    let slip_rstd = 2.0 * rstd * z.iter().zip(slip).map(|(z, s)| z.abs() * s).sum::<f64>() / c as f64;
+    let one = |j: usize| {
+        let own = e * ((x[j].abs() as f64 + mean_abs) * rstd + z[j].abs());
+        let slip = 2.0 * rstd * (slip[j] + mean_slip) + z[j].abs() * slip_rstd;
+        (own + slip) * w[j].abs() as f64 + 4.0 * U * b[j].abs() as f64 + TINY
+    };
+    let own = e * (1.0 + (mean_abs * rstd * e).powi(2)) + slip_rstd;
+    ((0..c).map(one).collect(), [gamma(c + 1) * mean_abs + mean_slip + TINY, own * rstd])
 }
 
-/// The mean is off by γ(C) mean|x|, which rstd amplifies; rstd itself by γ(C) relative.
 fn forward_bound() -> Bound {
     Box::new(|x, y| {
         let c = x[0].ty().cols();
-        let e = 4.0 * gamma(c + 8);
         let (w, b, statistics) = (x[1].as_f32(), x[2].as_f32(), y[1].as_f32());
         let mut bounds = vec![vec![], vec![]];
         for (r, x) in x[0].as_f32().chunks(c).enumerate() {
             let (mean, rstd) = (statistics[2 * r] as f64, statistics[2 * r + 1] as f64);
-            for (j, z) in normalised(x, mean, rstd).into_iter().enumerate() {
-                let slip = e * ((x[j].abs() as f64 + mean_abs(x)) * rstd + z.abs());
-                bounds[0].push(slip * w[j].abs() as f64 + 4.0 * U * b[j].abs() as f64 + TINY);
-            }
-            let slip = e * (1.0 + (mean_abs(x) * rstd * e).powi(2));
-            bounds[1].extend([gamma(c + 1) * mean_abs(x) + TINY, slip * rstd]);
+            let (z, s) = row_bound(x, &vec![0.0; c], w, b, mean, rstd);
+            bounds[0].extend(z);
+            bounds[1].extend(s);
         }
         bounds
     })
 }
 
-fn backward_bound() -> Bound {
+/// Bounds of dx and of the partial sums; `more` is what was added to dx.
+pub(super) fn backward_bound(x: &[Tensor], more: Option<&Tensor>) -> [Vec<f64>; 2] {
+    let (rows, c) = (x[0].ty().rows(), x[0].ty().cols());
+    let block = rows.div_ceil(blocks(rows));
+    let w = x[2].as_f32();
+    let mut bounds = [vec![], vec![TINY; 2 * blocks(rows) * c]];
+    for (r, dy) in x[0].as_f32().chunks(c).enumerate() {
+        let (mean, rstd) = (x[3].as_f32()[2 * r] as f64, x[3].as_f32()[2 * r + 1] as f64);
+        let row = &x[1].as_f32()[r * c..][..c];
+        let z = normalised(row, mean, rstd);
+        let reach: Vec<f64> = row.iter().map(|x| (x.abs() as f64 + mean.abs()) * rstd).collect();
+        let g: Vec<f64> = (0..c).map(|j| (dy[j] * w[j]).abs() as f64).collect();
+        let mean_g = g.iter().sum::<f64>() / c as f64;
+        let mean_gz = (0..c).map(|j| g[j] * z[j].abs()).sum::<f64>() / c as f64;
+        let slip_gz = (0..c).map(|j| g[j] * 4.0 * U * reach[j]).sum::<f64>() / c as f64;
+        for j in 0..c {
+            let own = gamma(c + 16) * (g[j] + mean_g + z[j].abs() * mean_gz);
+            let more = more.map_or(0.0, |t| 2.0 * U * t.as_f32()[r * c + j].abs() as f64);
+            bounds[0].push(rstd * (own + 4.0 * U * reach[j] * mean_gz + z[j].abs() * slip_gz) + more + TINY);
+            bounds[1][2 * (r / block) * c + j] += gamma(block + 4) * dy[j].abs() as f64 * reach[j];
+            bounds[1][(2 * (r / block) + 1) * c + j] += gamma(block) * dy[j].abs() as f64;
+        }
+    }
+    bounds
+}
+
+fn weight_bound() -> Bound {
     Box::new(|x, _| {
-        let c = x[0].ty().cols();
-        let w = x[2].as_f32();
-        let mut bounds = vec![];
-        for (r, dy) in x[0].as_f32().chunks(c).enumerate() {
-            let (mean, rstd) = (x[3].as_f32()[2 * r] as f64, x[3].as_f32()[2 * r + 1] as f64);
-            let row = &x[1].as_f32()[r * c..][..c];
-            let z = normalised(row, mean, rstd);
-            let slip_z: Vec<f64> = row.iter().map(|x| 4.0 * U * (x.abs() as f64 + mean.abs()) * rstd).collect();
-            let g: Vec<f64> = (0..c).map(|j| (dy[j] * w[j]).abs() as f64).collect();
-            let mean_g = g.iter().sum::<f64>() / c as f64;
-            let mean_gz = (0..c).map(|j| g[j] * z[j].abs()).sum::<f64>() / c as f64;
-            let slip_gz = (0..c).map(|j| g[j] * slip_z[j]).sum::<f64>() / c as f64;
-            for j in 0..c {
-                let own = gamma(c + 16) * (g[j] + mean_g + z[j].abs() * mean_gz);
-                bounds.push(rstd * (own + slip_z[j] * mean_gz + z[j].abs() * slip_gz) + TINY);
-            }
-        }
-        vec![bounds]
-    })
-}
-
-fn weight_bound(groups: usize) -> Bound {
-    Box::new(move |x, _| {
-        let (rows, c) = (x[0].ty().rows(), x[0].ty().cols());
-        let block = rows.div_ceil(groups);
-        let mut bounds = vec![vec![TINY; groups * c]; 2];
-        for r in 0..rows {
-            let (mean, rstd) = (x[2].as_f32()[2 * r] as f64, x[2].as_f32()[2 * r + 1] as f64);
-            for j in 0..c {
-                let dy = x[0].as_f32()[r * c + j].abs() as f64;
-                let reach = (x[1].as_f32()[r * c + j].abs() as f64 + mean.abs()) * rstd;
-                bounds[0][r / block * c + j] += gamma(block + 4) * dy * reach;
-                bounds[1][r / block * c + j] += gamma(block) * dy;
-            }
-        }
-        bounds
+        let [blocks, _, c] = x[0].ty().dims[..] else { unreachable!("types were checked") };
+        let absolute = |which: usize, j: usize| -> f64 {
+            x[0].as_f32()[which * c + j..].iter().step_by(2 * c).map(|v| v.abs() as f64).sum()
+        };
+        (0..2).map(|which| (0..c).map(|j| gamma(blocks) * absolute(which, j) + TINY).collect()).collect()
     })
 }
 
 /// Cases of the three kernels.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let mut cases = vec![];
-    for (rows, c, groups) in [(1, 1, 1), (3, 5, 1), (70, 33, 4), (2, 300, 2), (130, 64, 3)] {
+    for (rows, c, add) in [(1, 1, false), (3, 5, true), (70, 33, false), (2, 300, true), (130, 64, false)] {
         let name = format!("{rows}x{c}");
         let (x, w, b) = (draw.tensor(&[rows, c]), draw.tensor(&[c]), draw.tensor(&[c]));
         let mut case = Case::new(&name, LayerNorm { eps: 1e-5 }, vec![x.clone(), w.clone(), b], forward_bound());
@@ -250,12 +293,23 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         }
         let statistics = case.definition().remove(1);
         cases.push(case);
-        let dy = draw.tensor(&[rows, c]);
-        let inputs = vec![dy.clone(), x.clone(), w, statistics.clone()];
-        cases.push(Case::new(&name, LayerNormVjp, inputs, backward_bound()));
-        let name = format!("{name} in {groups}");
-        cases.push(Case::new(name, LayerNormWeightVjp { groups }, vec![dy, x, statistics], weight_bound(groups)));
+        let mut inputs = vec![draw.tensor(&[rows, c]), x, w, statistics];
+        inputs.extend(add.then(|| draw.tensor(&[rows, c])));
+        let bound: Bound = Box::new(|x, _| backward_bound(x, x.get(4)).into());
+        let name = format!("{name}{}", if add { " added" } else { "" });
+        let case = Case::new(&name, LayerNormVjp { add }, inputs, bound);
+        let partial = case.definition().remove(1);
+        cases.push(case);
+        cases.push(Case::new(name, LayerNormWeightVjp, vec![partial], weight_bound()));
     }
+    let partial = draw.tensor(&[BLOCKS, 2, 3]);
+    cases.push(Case::new("the most blocks", LayerNormWeightVjp, vec![partial], weight_bound()));
+    let many = draw.tensor(&[16 * BLOCKS + 1, 2]);
+    let ones = Tensor::f32([2], vec![1.0; 2]);
+    let norm = Case::new("", LayerNorm { eps: 1.0 }, vec![many.clone(), ones.clone(), ones.clone()], forward_bound());
+    let inputs = vec![draw.tensor(&[16 * BLOCKS + 1, 2]), many, ones, norm.definition().remove(1)];
+    let bound: Bound = Box::new(|x, _| backward_bound(x, None).into());
+    cases.push(Case::new("blocks of more rows", LayerNormVjp { add: false }, inputs, bound));
     let far = Tensor::f32([2, 16], (0..32).map(|i| 1000.0 + (i % 16) as f32).collect());
     let ones = Tensor::f32([16], vec![1.0; 16]);
     cases.push(Case::new("far from zero", LayerNorm { eps: 1e-5 }, vec![far, ones.clone(), ones], forward_bound()));

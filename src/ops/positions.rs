@@ -1,13 +1,14 @@
 //! `y[b, t, c] = x[b, t, c] + table[start + t, c]`, and the sinusoids of Vaswani et al. 2017
 
-use crate::case::{Case, Draw, ulps};
+use crate::case::{Case, Draw, gamma, per_element, ulps};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
 
-/// Adds the rows `start .. start + T` of a table of positions to x (B, T, C). Inputs: x, table (positions, C),
-/// start (1). The table has no derivative here: sinusoids do not learn.
+/// Adds the rows `start .. start + T` of a table of positions to x (B, T, C). Inputs: x, table (P, C), start (1).
+/// Past its end the table counts as zeros: learned tables are as long as the longest sentence, and batches are padded
+/// to multiples of four.
 #[derive(Debug)]
 pub struct Positions;
 
@@ -20,7 +21,7 @@ impl Op for Positions {
         if x[0].dims.len() != 3 || x[1].dims.len() != 2 || x[0].cols() != x[1].cols() {
             return Err("x is (B, T, C), the table (positions, C)".into());
         }
-        if x[0].dims[1] > x[1].dims[0] {
+        if x[0].dims[1] > x[1].dims[0].next_multiple_of(4) {
             return Err(format!("{} positions, the table has {}", x[0].dims[1], x[1].dims[0]));
         }
         Ok(vec![x[0].clone()])
@@ -30,17 +31,20 @@ impl Op for Positions {
         let (t, c) = (x[0].ty().dims[1], x[0].ty().cols());
         let start = x[2].as_u32()[0] as usize;
         for (i, y) in y[0].as_f32_mut().iter_mut().enumerate() {
-            *y = x[0].as_f32()[i] + x[1].as_f32()[(start + i / c % t) * c + i % c];
+            let position = start + i / c % t;
+            *y = x[0].as_f32()[i] + x[1].as_f32().get(position * c + i % c).unwrap_or(&0.0);
         }
     }
 
-    fn launches(&self, _: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
-        let run = [y[0].elements() as u32, y[0].cols() as u32, y[0].dims[1] as u32, 0];
+    fn launches(&self, x: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        let run = [y[0].elements(), y[0].cols(), y[0].dims[1], x[1].dims[0]].map(|n| n as u32);
         vec![Launch::elements(shader!("positions"), y[0].elements(), run)]
     }
 
-    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
-        vec![dy[0], None, None]
+    fn vjp(&self, g: &mut Graph, x: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        let dy = dy[0].expect("the only output");
+        let op = PositionsVjp { rows: g.ty(x[1]).dims[0] };
+        vec![Some(dy), Some(g.push(op, &[dy, x[2]])[0]), None]
     }
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
@@ -48,14 +52,70 @@ impl Op for Positions {
     }
 }
 
+/// `dtable[p, c] = sum of dy[b, p - start, c] over b`, zeros in rows that no position took. Inputs: dy (B, T, C),
+/// start (1).
+#[derive(Debug)]
+pub struct PositionsVjp {
+    /// P, the rows of the table.
+    pub rows: usize,
+}
+
+impl Op for PositionsVjp {
+    fn name(&self) -> &'static str {
+        "positions_vjp"
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        match x[0].dims.len() {
+            3 => Ok(vec![Type::f32([self.rows, x[0].cols()])]),
+            _ => Err("dy is (B, T, C)".into()),
+        }
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        let [b, t, c] = x[0].ty().dims[..] else { unreachable!("checked by types") };
+        let start = x[1].as_u32()[0] as usize;
+        for p in start..self.rows.min(start + t) {
+            for j in 0..c {
+                let row = |batch: usize| x[0].as_f32()[(batch * t + p - start) * c + j] as f64;
+                y[0].as_f32_mut()[p * c + j] = (0..b).map(row).sum::<f64>() as f32;
+            }
+        }
+    }
+
+    fn launches(&self, x: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+        let run = [y[0].elements(), x[0].cols(), x[0].dims[1], x[0].dims[0]].map(|n| n as u32);
+        vec![Launch::elements(shader!("positions_vjp"), y[0].elements(), run)]
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
+        not_differentiable(self)
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(x[0].elements(), x, y)
+    }
+}
+
+/// p / 10000^(2i/d): the angle of the i-th pair of sine and cosine at position p.
+fn angle(p: usize, i: usize, d: usize) -> f64 {
+    p as f64 / 10000f64.powf((2 * i) as f64 / d as f64)
+}
+
+fn table(positions: usize, d: usize, element: impl Fn(usize, usize) -> f64) -> Tensor {
+    Tensor::f32([positions, d], (0..positions * d).map(|i| element(i / d, i % d) as f32).collect())
+}
+
 /// PE(p, 2i) = sin(p / 10000^(2i/d)), PE(p, 2i+1) = cos of the same: a table (positions, d), position 0 first.
 pub fn sinusoids(positions: usize, d: usize) -> Tensor {
-    let element = |i: usize| {
-        let (p, c) = (i / d, i % d);
-        let angle = p as f64 / 10000f64.powf((c - c % 2) as f64 / d as f64);
-        (if c % 2 == 0 { angle.sin() } else { angle.cos() }) as f32
-    };
-    Tensor::f32([positions, d], (0..positions * d).map(element).collect())
+    table(positions, d, |p, c| if c.is_multiple_of(2) { angle(p, c / 2, d).sin() } else { angle(p, c / 2, d).cos() })
+}
+
+/// The same numbers in another order, as Marian has them: PE(p, i) = sin(p / 10000^(2i/d)), PE(p, d/2 + i) = cos of
+/// the same. Rotary positions read their sines and cosines from it too, with the head size for d.
+pub fn sinusoids_split(positions: usize, d: usize) -> Tensor {
+    let half = d / 2;
+    table(positions, d, |p, c| if c < half { angle(p, c, d).sin() } else { angle(p, c - half, d).cos() })
 }
 
 impl Graph {
@@ -66,26 +126,45 @@ impl Graph {
     }
 }
 
-/// Cases of the kernel.
+/// Cases of both kernels; in the last the sequence goes on behind the table.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
-    let case = |(b, t, c, start): (usize, usize, usize, usize)| {
-        let inputs = vec![draw.tensor(&[b, t, c]), draw.tensor(&[start + t, c]), Tensor::u32([1], vec![start as u32])];
-        Case::new(format!("[{b}, {t}, {c}] from {start}"), Positions, inputs, ulps(1.0)).wrt(&[0])
-    };
-    [(1, 1, 1, 0), (2, 3, 5, 0), (3, 1, 130, 4)].map(case).into()
+    let mut cases = vec![];
+    for (b, t, c, start, rows) in [(1, 1, 1, 0, 1), (2, 3, 5, 0, 3), (3, 1, 130, 4, 7), (5, 8, 3, 0, 6)] {
+        let name = format!("[{b}, {t}, {c}] from {start} of {rows}");
+        let first = Tensor::u32([1], vec![start as u32]);
+        let inputs = vec![draw.tensor(&[b, t, c]), draw.tensor(&[rows, c]), first.clone()];
+        cases.push(Case::new(&name, Positions, inputs, ulps(1.0)).wrt(&[0, 1]));
+        let bound = per_element(move |i, x: &[Tensor], _| {
+            let used = (start..start + t).contains(&(i / c));
+            let row = |batch: usize| x[0].as_f32()[(batch * t + i / c - start) * c + i % c].abs() as f64;
+            if used { gamma(b) * (0..b).map(row).sum::<f64>() } else { 0.0 }
+        });
+        cases.push(Case::new(name, PositionsVjp { rows }, vec![draw.tensor(&[b, t, c]), first], bound));
+    }
+    cases
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn sinusoids_are_the_papers() {
-        let table = sinusoids(3, 4);
-        let (s, c) = (f64::sin, f64::cos);
-        let expected = [0.0, 1.0, 0.0, 1.0, s(1.0), c(1.0), s(0.01), c(0.01), s(2.0), c(2.0), s(0.02), c(0.02)];
+    fn assert_table(table: Tensor, expected: [f64; 12]) {
         for (have, want) in table.as_f32().iter().zip(expected) {
             assert!((*have as f64 - want).abs() <= 1e-7, "{have} {want}");
         }
+    }
+
+    #[test]
+    fn sinusoids_are_the_papers() {
+        let (s, c) = (f64::sin, f64::cos);
+        let expected = [0.0, 1.0, 0.0, 1.0, s(1.0), c(1.0), s(0.01), c(0.01), s(2.0), c(2.0), s(0.02), c(0.02)];
+        assert_table(sinusoids(3, 4), expected);
+    }
+
+    #[test]
+    fn split_sinusoids_are_marians() {
+        let (s, c) = (f64::sin, f64::cos);
+        let expected = [0.0, 0.0, 1.0, 1.0, s(1.0), s(0.01), c(1.0), c(0.01), s(2.0), s(0.02), c(2.0), c(0.02)];
+        assert_table(sinusoids_split(3, 4), expected);
     }
 }

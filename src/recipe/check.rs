@@ -17,7 +17,8 @@ pub(super) struct Conflict {
 
 /// The first rule that `recipe` breaks.
 pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
-    [name, even_width, heads, one_source, pairs_of_files, validation, least_rate].iter().find_map(|rule| rule(recipe))
+    let rules = [name, even_width, heads, even_heads, one_source, pairs_of_files, validation, start, least_rate];
+    rules.iter().find_map(|rule| rule(recipe))
 }
 
 /// Whether `name` can name a directory on every system.
@@ -37,9 +38,24 @@ fn name(recipe: &Recipe) -> Option<Conflict> {
 
 fn even_width(recipe: &Recipe) -> Option<Conflict> {
     let model = &recipe.model;
-    (model.positions == Positions::Sinusoidal && !model.d_model.is_multiple_of(2)).then(|| Conflict {
+    let added = [Positions::Sinusoidal, Positions::SinusoidalSplit].contains(&model.positions);
+    (added && !model.d_model.is_multiple_of(2)).then(|| Conflict {
         keys: vec!["model.d_model", "model.positions"],
         text: format!("model.d_model: {} is odd; sines and cosines need an even width", model.d_model),
+    })
+}
+
+/// After `heads`: they divide the width.
+fn even_heads(recipe: &Recipe) -> Option<Conflict> {
+    let model = &recipe.model;
+    let size = model.d_model / model.heads;
+    (model.positions == Positions::Rotary && !size.is_multiple_of(2)).then(|| Conflict {
+        keys: vec!["model.heads", "model.d_model", "model.positions"],
+        text: format!(
+            "model.heads: {} of model.d_model = {} are {size} wide, which is odd; rotary positions turn pairs, so \
+             choose an even model.d_model / model.heads",
+            model.heads, model.d_model
+        ),
     })
 }
 
@@ -60,20 +76,23 @@ fn heads(recipe: &Recipe) -> Option<Conflict> {
     })
 }
 
-fn one_source(recipe: &Recipe) -> Option<Conflict> {
+/// Whether the recipe says where its data is.
+pub(super) fn has_data(recipe: &Recipe) -> bool {
+    !sources(recipe).is_empty()
+}
+
+/// The sources of data that are set, by a key of each.
+fn sources(recipe: &Recipe) -> Vec<&'static str> {
     let data = &recipe.data;
     let files = [("data.source", &data.source), ("data.target", &data.target)].into_iter().find(|(_, f)| !f.is_empty());
     let tsv = (!data.tsv.is_empty()).then_some("data.tsv");
     let builtin = (data.builtin != Builtin::None).then_some("data.builtin");
-    let set: Vec<&str> = [files.map(|(key, _)| key), tsv, builtin].into_iter().flatten().collect();
-    match set[..] {
-        [] => Some(Conflict {
-            keys: SOURCES.to_vec(),
-            text: "data: nothing to learn from; set data.source and data.target, or data.tsv, \
-                   or data.builtin = \"phrasebook\""
-                .into(),
-        }),
-        [_] => None,
+    [files.map(|(key, _)| key), tsv, builtin].into_iter().flatten().collect()
+}
+
+fn one_source(recipe: &Recipe) -> Option<Conflict> {
+    match sources(recipe)[..] {
+        [] | [_] => None,
         [first, second, ..] => Some(Conflict {
             keys: vec![second, first],
             text: format!(
@@ -115,6 +134,17 @@ fn validation(recipe: &Recipe) -> Option<Conflict> {
     }
 }
 
+fn start(recipe: &Recipe) -> Option<Conflict> {
+    let text = match (recipe.data.marks, recipe.decode.start.is_empty()) {
+        (true, true) | (false, false) => return None,
+        (true, false) => {
+            "decode.start: has no effect where targets begin with <s>; leave it out, or set data.marks = false"
+        }
+        (false, true) => "data.marks: false needs decode.start, the token that every output begins with",
+    };
+    Some(Conflict { keys: vec!["decode.start", "data.marks"], text: text.into() })
+}
+
 fn least_rate(recipe: &Recipe) -> Option<Conflict> {
     let t = &recipe.train;
     if t.min_lr == 0.0 {
@@ -148,11 +178,13 @@ mod tests {
     #[test]
     fn there_is_one_source_of_data() {
         let keep = "keep one of data.source with data.target, data.tsv, data.builtin";
-        refuses(
-            "",
-            "my.toml: data: nothing to learn from; \
-             set data.source and data.target, or data.tsv, or data.builtin = \"phrasebook\"",
-        );
+        let nothing = Recipe::parse("my.toml", "", &[]).unwrap().require_data("my.toml").unwrap_err();
+        assert!(nothing.to_string().starts_with("my.toml: there is nothing to learn from; add --set data.source=FILE"));
+        assert_eq!(nothing.exit_code(), 2);
+        for source in ["tsv = \"a.tsv\"", "builtin = \"copy\"", "source = \"a\"\ntarget = \"b\""] {
+            let recipe = Recipe::parse("my.toml", &format!("[data]\n{source}"), &[]).unwrap();
+            assert!(recipe.require_data("my.toml").is_ok());
+        }
         refuses(
             "tsv = \"a.tsv\"\nbuiltin = \"phrasebook\"",
             &format!("my.toml:3: data.builtin: data.tsv is set too; {keep}"),
@@ -187,11 +219,51 @@ mod tests {
     }
 
     #[test]
+    fn without_marks_there_is_a_start() {
+        let builtin = "builtin = \"copy\"\n";
+        refuses(
+            &format!("{builtin}marks = false"),
+            "my.toml:3: data.marks: false needs decode.start, the token that every output begins with",
+        );
+        refuses(
+            &format!("{builtin}[decode]\nstart = \"1\""),
+            "my.toml:4: decode.start: has no effect where targets begin with <s>; \
+             leave it out, or set data.marks = false",
+        );
+        let text = format!("[data]\n{builtin}marks = false\n[decode]\nstart = \"1\"");
+        assert_eq!(Recipe::parse("my.toml", &text, &[]).unwrap().decode.start, "1");
+    }
+
+    #[test]
     fn sinusoids_need_an_even_width() {
         refuses(
             "builtin = \"phrasebook\"\n[model]\nheads = 5\nd_model = 255",
             "my.toml:5: model.d_model: 255 is odd; sines and cosines need an even width",
         );
+    }
+
+    #[test]
+    fn only_added_sinusoids_need_an_even_width() {
+        let text = |positions| {
+            format!("builtin = \"phrasebook\"\n[model]\npositions = \"{positions}\"\nheads = 5\nd_model = 255")
+        };
+        refuses(
+            &text("sinusoidal_split"),
+            "my.toml:6: model.d_model: 255 is odd; sines and cosines need an even width",
+        );
+        let model = Recipe::parse("my.toml", &format!("[data]\n{}", text("learned")), &[]).unwrap().model;
+        assert_eq!((model.positions, model.d_model), (Positions::Learned, 255));
+    }
+
+    #[test]
+    fn rotary_positions_need_an_even_head() {
+        let wrong = "3 wide, which is odd; rotary positions turn pairs, so choose an even model.d_model / model.heads";
+        let refuses = |keys: &str, message: &str| {
+            refuses(&format!("builtin = \"phrasebook\"\n[model]\npositions = \"rotary\"\n{keys}"), message)
+        };
+        refuses("heads = 2\nd_model = 6", &format!("my.toml:5: model.heads: 2 of model.d_model = 6 are {wrong}"));
+        refuses("d_model = 24", &format!("my.toml:5: model.heads: 8 of model.d_model = 24 are {wrong}"));
+        refuses("heads = 5\nd_model = 15", &format!("my.toml:5: model.heads: 5 of model.d_model = 15 are {wrong}"));
     }
 
     #[test]

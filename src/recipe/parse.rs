@@ -28,7 +28,6 @@ pub(super) fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Reci
         settings.retain(|setting| !SOURCES.contains(&setting.key.path) && !VALIDATION.contains(&setting.key.path));
     }
     settings.extend(overrides);
-
     let mut recipe = Recipe::default();
     for setting in &settings {
         setting.apply(&mut recipe)?;
@@ -231,13 +230,13 @@ mod tests {
         let cases = [
             ("model.kind = \"gpt\"", "expected \"transformer\", the only one in this version, found \"gpt\""),
             ("train.optimizer = \"lion\"", "expected \"adamw\", \"adam\" or \"sgd\", found \"lion\""),
+            ("tokenizer.kind = \"wrod\"", "expected \"bpe\", \"char\" or \"word\", found \"wrod\""),
             (
                 "train.schedule = \"step\"",
                 "expected \"inverse_sqrt\", \"noam\", \"constant\", \"cosine\", \"linear\", \"wsd\" or \"plateau\", \
                  found \"step\"",
             ),
             ("train.plateau_factor = 1", "expected a number above 0 and below 1, found 1"),
-            ("tokenizer.kind = \"word\"", "expected \"bpe\" or \"char\", found \"word\""),
             ("model.d_model = 131072", "expected a whole number from 2 to 65536, found 131072"),
             (
                 "model.d_model = 99999999999999999999",
@@ -261,7 +260,7 @@ mod tests {
         refuses(
             "[data]\nbuiltin = \"wmt\"",
             &[],
-            "my.toml:2: data.builtin: expected \"\" or \"phrasebook\", found \"wmt\"",
+            "my.toml:2: data.builtin: expected \"\", \"phrasebook\" or \"copy\", found \"wmt\"",
         );
     }
 

@@ -9,35 +9,64 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::corpus::Pair;
-use super::tokenizer::{BOS, EOS, PAD, Tokenizer};
+use super::tokenizer::{BOS, EOS, PAD, Tokenizers};
 use crate::error::{Error, Result};
 
 pub use crate::ops::cross_entropy::IGNORE;
 pub use crate::ops::embedding::by_token;
 
-/// A sentence pair as token ids, without special tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Shapes of the batches of a run: each is planned and compiled.
+pub const BUCKETS: usize = 4;
+
+/// A sentence pair as token ids, with what it begins and ends with.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Example {
-    /// Token ids of the source sentence.
-    pub source: Vec<u32>,
-    /// Token ids of the target sentence.
-    pub target: Vec<u32>,
+    source: Vec<u32>,
+    target: Vec<u32>,
 }
 
 impl Example {
-    /// Source and target positions this example takes in a batch: `</s>` ends the source, and the target has `<s>` in
-    /// front where it is read and `</s>` behind where it is predicted.
+    /// A pair of sentences: `</s>` behind the source, the target between `<s>` and `</s>`.
+    pub fn marked(mut source: Vec<u32>, mut target: Vec<u32>) -> Example {
+        source.push(EOS);
+        target.insert(0, BOS);
+        target.push(EOS);
+        Example { source, target }
+    }
+
+    /// A pair of sequences that are as long as they are: nothing is added, and the target's own first token is the one
+    /// that the decoder starts from.
+    pub fn unmarked(source: Vec<u32>, target: Vec<u32>) -> Example {
+        Example { source, target }
+    }
+
+    /// What the encoder reads.
+    pub fn source(&self) -> &[u32] {
+        &self.source
+    }
+
+    /// The decoder reads all of these but the last, and predicts all but the first.
+    pub fn target(&self) -> &[u32] {
+        &self.target
+    }
+
+    /// Source and target positions this example takes in a batch.
     pub fn lengths(&self) -> (usize, usize) {
-        (self.source.len() + 1, self.target.len() + 1)
+        (self.source.len(), self.target.len().saturating_sub(1))
     }
 }
 
-/// The pairs as examples, and how many were dropped because a side takes more than `max_length` positions, the special
-/// token included.
-pub fn encode_pairs(tokenizer: &Tokenizer, pairs: &[Pair], max_length: usize) -> (Vec<Example>, usize) {
-    let encode =
-        |(source, target): &Pair| Example { source: tokenizer.encode(source), target: tokenizer.encode(target) };
-    let fits = |example: &Example| example.lengths().0.max(example.lengths().1) <= max_length;
+/// The pairs as examples, marked or not, and how many were dropped because a side takes more than `max_length`
+/// positions or, unmarked, none.
+pub fn encode_pairs(tokenizers: &Tokenizers, pairs: &[Pair], marks: bool, max_length: usize) -> (Vec<Example>, usize) {
+    let encode = |(source, target): &Pair| {
+        let (source, target) = (tokenizers.source().encode(source), tokenizers.target().encode(target));
+        if marks { Example::marked(source, target) } else { Example::unmarked(source, target) }
+    };
+    let fits = |example: &Example| {
+        let (source, target) = example.lengths();
+        (1..=max_length).contains(&source) && (1..=max_length).contains(&target)
+    };
     let examples: Vec<Example> = pairs.iter().map(encode).filter(fits).collect();
     let dropped = pairs.len() - examples.len();
     (examples, dropped)
@@ -175,13 +204,13 @@ pub struct BatchPlan {
 /// row-major. Rows without a pair have length 0 and nothing but padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// `rows × S` ids: the source and `</s>`, then [`PAD`].
+    /// `rows × S` ids: [`Example::source`], then [`PAD`].
     pub source: Vec<u32>,
     /// `rows` numbers of source positions before the padding.
     pub source_lengths: Vec<u32>,
-    /// `rows × T` ids that the decoder reads: `<s>` and the target, then [`PAD`].
+    /// `rows × T` ids that the decoder reads: [`Example::target`] without the last, then [`PAD`].
     pub target_in: Vec<u32>,
-    /// `rows × T` ids that the decoder predicts: the target and `</s>`, then [`IGNORE`].
+    /// `rows × T` ids that the decoder predicts: [`Example::target`] without the first, then [`IGNORE`].
     pub target_out: Vec<u32>,
     /// `rows` numbers of target positions before the padding.
     pub target_lengths: Vec<u32>,
@@ -266,9 +295,9 @@ impl Batches {
         for (row, &index) in plan.examples.iter().enumerate() {
             let example = &self.examples[index];
             let (source, target) = example.lengths();
-            fill(&mut batch.source[row * source_length..], example.source.iter().chain(&[EOS]));
-            fill(&mut batch.target_in[row * target_length..], [BOS].iter().chain(&example.target));
-            fill(&mut batch.target_out[row * target_length..], example.target.iter().chain(&[EOS]));
+            batch.source[row * source_length..][..source].copy_from_slice(&example.source);
+            batch.target_in[row * target_length..][..target].copy_from_slice(&example.target[..target]);
+            batch.target_out[row * target_length..][..target].copy_from_slice(&example.target[1..]);
             batch.source_lengths[row] = source as u32;
             batch.target_lengths[row] = target as u32;
             batch.tokens += target as u32;
@@ -285,10 +314,6 @@ impl Batches {
         let all: usize = self.buckets.shapes().iter().zip(&self.members).map(positions).sum();
         1.0 - used as f64 / all.max(1) as f64
     }
-}
-
-fn fill<'a>(row: &mut [u32], ids: impl Iterator<Item = &'a u32>) {
-    row.iter_mut().zip(ids).for_each(|(place, &id)| *place = id);
 }
 
 /// Fisher–Yates: every order is equally likely.

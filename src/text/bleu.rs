@@ -10,6 +10,9 @@ use std::hash::Hash;
 /// tests compare with.
 pub const BLEU_SIGNATURE: &str = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0";
 
+/// The same when hypotheses and references have been lower-cased.
+pub const BLEU_LOWERCASE_SIGNATURE: &str = "nrefs:1|case:lc|eff:no|tok:13a|smooth:exp|version:2.6.0";
+
 /// The longest n-gram counted: the N = 4 of Papineni et al. (2002, section 2.3).
 const MAX_ORDER: usize = 4;
 

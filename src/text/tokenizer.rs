@@ -1,23 +1,26 @@
 //! Text to token ids and back, in the `tokenizer.json` format of Hugging Face `tokenizers`.
 //!
-//! Two kinds: byte pair encoding (Sennrich et al., 2016; on bytes, as in GPT-2), which can write every string, and
-//! single characters. Neither adds special tokens, and neither reads them: `</s>` in a text is four characters, so no
-//! text can end a sentence early. [`batch`](super::batch) adds the specials.
+//! Three kinds: byte pair encoding (Sennrich et al., 2016; on bytes, as in GPT-2), which can write every string; single
+//! characters; and words with their punctuation split off. None adds special tokens, and none reads them: `</s>` in a
+//! text is text, so no text can end a sentence early. [`batch`](super::batch) adds the specials.
 
-use std::collections::{BTreeMap, HashMap};
+mod learn;
+mod read;
 
 use serde_json::{Value, json};
 use tokenizers::decoders::fuse::Fuse;
-use tokenizers::models::bpe::{BPE, BpeTrainer};
-use tokenizers::models::wordlevel::WordLevel;
+use tokenizers::decoders::sequence::Sequence;
+use tokenizers::decoders::wordpiece::WordPiece;
+use tokenizers::normalizers::replace::{Replace, ReplacePattern};
+use tokenizers::normalizers::utils::Lowercase;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{
-    AddedToken, ModelWrapper, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior,
-    Trainer,
-};
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use crate::error::{Error, Result};
+use crate::models::transformer::Vocabulary;
 
 /// Id of `<pad>`, which fills a row behind its last token.
 pub const PAD: u32 = 0;
@@ -25,7 +28,7 @@ pub const PAD: u32 = 0;
 pub const BOS: u32 = 1;
 /// Id of `</s>`, which ends every sentence.
 pub const EOS: u32 = 2;
-/// Id of `<unk>`, a character that [`Kind::Char`] has not seen in training.
+/// Id of `<unk>`, a character or word that the vocabulary of [`Kind::Char`] or [`Kind::Word`] lacks.
 pub const UNK: u32 = 3;
 
 /// The special tokens in the order of their ids.
@@ -34,6 +37,11 @@ const SPECIALS: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
 /// Every character of its own, line ends included, which `.` would leave out.
 const EVERY_CHARACTER: &str = r"[\s\S]";
 
+/// The spaces between words that decoding takes away, as a regular expression: before what closes, after what opens, around hyphens,
+/// apostrophes and slashes, and within numbers such as 2.5, 1,000 and 10:30. Which side a quotation mark belongs to
+/// differs between languages; those keep both spaces.
+pub const NO_SPACE: &str = r" (?=[.,;:!?…%)\]}'’/-])|(?<=[(\[{¿¡'’/-]) |(?<=[0-9] [.,:]) (?=[0-9])";
+
 /// How text is cut into tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -41,58 +49,64 @@ pub enum Kind {
     Bpe,
     /// One token per Unicode character; characters not seen in training are [`UNK`].
     Char,
+    /// What white space and punctuation separate, and each punctuation mark of its own; words that the vocabulary lacks
+    /// are [`UNK`].
+    ///
+    /// Text does not come back whole: white space becomes single spaces, unknown words are lost, and the spaces around
+    /// punctuation follow one rule, [`NO_SPACE`], which gives ordinary sentences back (`don't`, `l'école (rouge), 2.5
+    /// km/h.`) but not a space before a colon or around a hyphen.
+    Word,
+}
+
+/// How a vocabulary is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// What a token is.
+    pub kind: Kind,
+    /// Most tokens, the four specials included.
+    pub vocab_size: usize,
+    /// Text is lower-cased, in learning and whenever it is encoded: capitals are lost.
+    pub lowercase: bool,
+    /// How often a word or character must occur to be a token, and a pair of tokens to be merged, at least twice then.
+    pub min_frequency: u64,
+}
+
+impl Rules {
+    /// Of this kind and size, with capitals, however rare a word is.
+    pub fn new(kind: Kind, vocab_size: usize) -> Rules {
+        Rules { kind, vocab_size, lowercase: false, min_frequency: 1 }
+    }
 }
 
 /// A learned vocabulary with the rules that cut text into its tokens.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     kind: Kind,
+    lowercase: bool,
     inner: tokenizers::Tokenizer,
 }
 
 impl Tokenizer {
-    /// Learns at most `vocab_size` tokens, the four specials included, from `lines`. The same lines give the same
-    /// tokenizer, byte for byte, whatever their order.
+    /// Learns a vocabulary from `lines`. The same lines give the same tokenizer, byte for byte, whatever their order.
     ///
-    /// BPE merges the most frequent pair until the vocabulary is full or no pair occurs twice; `Char` keeps the most
-    /// frequent characters. Ties go to the smaller ids and the smaller code points.
-    pub fn learn<'a>(kind: Kind, vocab_size: usize, lines: impl Iterator<Item = &'a str>) -> Result<Self> {
-        let (unit, units) = match kind {
-            Kind::Bpe => ("bytes", ByteLevel::alphabet().len()),
-            Kind::Char => ("character", 1),
-        };
-        let least = SPECIALS.len() + units;
-        if vocab_size < least {
-            return Err(Error::Input(format!(
-                "vocab_size = {vocab_size} is too small: it must be at least {least} (4 specials and {units} {unit})"
-            )));
-        }
-        let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-        if lines.is_empty() {
-            return Err(Error::Input("there is no text to learn a vocabulary from".into()));
-        }
-        Ok(match kind {
-            Kind::Bpe => Self::assemble(kind, learn_bpe(vocab_size, lines)),
-            Kind::Char => Self::assemble(kind, learn_characters(vocab_size, &lines)),
-        })
+    /// BPE merges the most frequent pair until the vocabulary is full or no pair is frequent enough; `Char` and `Word`
+    /// keep the most frequent characters and words. Ties go to the smaller ids and to what sorts first. Errors: no
+    /// text, or a vocabulary that would have nothing but specials.
+    pub fn learn<'a>(rules: &Rules, lines: impl Iterator<Item = &'a str>) -> Result<Self> {
+        Ok(Self::assemble(rules.kind, rules.lowercase, learn::model(rules, lines)?))
     }
 
     /// Puts the pipeline of `kind` around a model whose first four tokens are the specials.
-    fn assemble(kind: Kind, model: impl Into<ModelWrapper>) -> Self {
+    fn assemble(kind: Kind, lowercase: bool, model: impl Into<ModelWrapper>) -> Self {
         let mut inner = tokenizers::Tokenizer::new(model);
-        match kind {
-            Kind::Bpe => inner.with_pre_tokenizer(Some(byte_level())).with_decoder(Some(byte_level())),
-            Kind::Char => {
-                let pattern = SplitPattern::Regex(EVERY_CHARACTER.into());
-                let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).expect("a valid pattern");
-                inner.with_pre_tokenizer(Some(split)).with_decoder(Some(Fuse::new()))
-            }
-        };
+        inner.with_normalizer(lowercase.then_some(Lowercase)).expect("no added token is normalized");
+        inner.with_pre_tokenizer(Some(pre_tokenizer(kind))).with_decoder(Some(decoder(kind)));
+        inner.with_post_processor(Some(ends_with_eos()));
         let specials = SPECIALS.map(|token| AddedToken::from(token, true));
         inner.add_special_tokens(specials).expect("the specials are distinct");
         // Misnamed in the crate: true means that the text of a special token is encoded like any other text.
         inner.set_encode_special_tokens(true);
-        Self { kind, inner }
+        Self { kind, lowercase, inner }
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote; `file` is its name for messages.
@@ -101,7 +115,8 @@ impl Tokenizer {
     /// pipeline could produce special tokens from text or lose some of it.
     pub fn from_json(file: &str, text: &str) -> Result<Self> {
         let json: Value = serde_json::from_str(text).map_err(|error| Error::Input(format!("{file}: {error}")))?;
-        read(&json).map_err(|what| Error::Input(format!("{file}: not a tokenizer that seqloom wrote: {what}")))
+        read::tokenizer(&json)
+            .map_err(|what| Error::Input(format!("{file}: not a tokenizer that seqloom wrote: {what}")))
     }
 
     /// The `tokenizer.json`, which Hugging Face `tokenizers` opens and which gives the same ids there, but for the text
@@ -121,26 +136,37 @@ impl Tokenizer {
             "pad_token": pad,
             "unk_token": unk,
             "model_max_length": 1e30,
+            "model_input_names": ["input_ids", "attention_mask"],
             "clean_up_tokenization_spaces": false,
+            // The text of a special token is plain text there too.
+            "split_special_tokens": true,
         });
         format!("{config:#}\n")
     }
 
     /// The ids of `text`: no specials are added, and none but [`UNK`] comes out.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        self.inner.encode_fast(text, false).expect("either kind has a token for everything").get_ids().to_vec()
+        self.inner.encode_fast(text, false).expect("every kind has a token for everything").get_ids().to_vec()
     }
 
     /// The text of `ids`. Specials and ids outside the vocabulary are skipped; bytes that are not UTF-8, which only a
     /// model can put together, become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        self.inner.decode(ids, true).expect("either kind joins any tokens")
+        self.inner.decode(ids, true).expect("every kind joins any tokens")
     }
 
-    /// One token for display, such as `" sui"` or `"<pad>"`; a piece of a character reads U+FFFD, an id outside the
-    /// vocabulary the empty string.
+    /// One token for display, such as `" sui"` or `"<pad>"`; the bytes of a piece of a character read `<0xC3>`, an id
+    /// outside the vocabulary the empty string.
     pub fn token(&self, id: u32) -> String {
-        self.inner.decode(&[id], false).expect("either kind joins any tokens")
+        let text = self.inner.decode(&[id], false).expect("every kind joins any tokens");
+        match (self.kind, self.inner.id_to_token(id)) {
+            (Kind::Bpe, Some(token)) if text.contains('\u{fffd}') => {
+                let bytes: Vec<u8> = token.chars().map(byte).collect();
+                let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("<0x{b:02X}>")).collect::<String>();
+                bytes.utf8_chunks().map(|c| c.valid().to_owned() + &hex(c.invalid())).collect()
+            }
+            _ => text,
+        }
     }
 
     /// Number of tokens: every id is smaller. At most what [`learn`](Self::learn) was asked for.
@@ -152,6 +178,62 @@ impl Tokenizer {
     pub fn kind(&self) -> Kind {
         self.kind
     }
+
+    /// Whether it knows no capitals.
+    pub fn lowercase(&self) -> bool {
+        self.lowercase
+    }
+}
+
+/// The tokenizers of the two sides of a pair.
+#[derive(Clone, Debug)]
+pub enum Tokenizers {
+    /// One for both sides.
+    Shared(Tokenizer),
+    /// One for each side.
+    Separate {
+        /// Of the source.
+        source: Tokenizer,
+        /// Of the target.
+        target: Tokenizer,
+    },
+}
+
+impl Tokenizers {
+    /// The tokenizer of the source.
+    pub fn source(&self) -> &Tokenizer {
+        match self {
+            Tokenizers::Shared(tokenizer) => tokenizer,
+            Tokenizers::Separate { source, .. } => source,
+        }
+    }
+
+    /// The tokenizer of the target.
+    pub fn target(&self) -> &Tokenizer {
+        match self {
+            Tokenizers::Shared(tokenizer) => tokenizer,
+            Tokenizers::Separate { target, .. } => target,
+        }
+    }
+
+    /// How many tokens each side has.
+    pub fn vocabulary(&self) -> Vocabulary {
+        match self {
+            Tokenizers::Shared(tokenizer) => Vocabulary::Shared(tokenizer.vocab_size()),
+            Tokenizers::Separate { source, target } => {
+                Vocabulary::Separate { source: source.vocab_size(), target: target.vocab_size() }
+            }
+        }
+    }
+}
+
+/// What programs that ask a tokenizer for special tokens get: the `</s>` that [`batch`](super::batch) adds here.
+fn ends_with_eos() -> TemplateProcessing {
+    let eos = SPECIALS[EOS as usize];
+    let (single, pair) = (format!("$A {eos}"), format!("$A:0 $B:0 {eos}:0"));
+    let mut template = TemplateProcessing::builder();
+    template.try_single(single.as_str()).and_then(|t| t.try_pair(pair.as_str())).expect("templates");
+    template.special_tokens(vec![(eos, EOS)]).build().expect("every special of the templates has an id")
 }
 
 /// GPT-2's cut into words, without a space put before the first, which decoding could not take back.
@@ -159,117 +241,38 @@ fn byte_level() -> ByteLevel {
     ByteLevel::default().add_prefix_space(false)
 }
 
-fn learn_bpe(vocab_size: usize, lines: Vec<&str>) -> BPE {
-    // The trainer reserves what it is asked for, and each merge needs a byte that was not merged before.
-    let bytes: usize = lines.iter().map(|line| line.len()).sum();
-    let alphabet = ByteLevel::alphabet();
-    let most = SPECIALS.len() + alphabet.len() + bytes;
-    let mut trainer = BpeTrainer::builder()
-        .vocab_size(vocab_size.min(most))
-        .min_frequency(2)
-        .show_progress(false)
-        .special_tokens(SPECIALS.map(|token| AddedToken::from(token, true)).to_vec())
-        .initial_alphabet(alphabet.into_iter().collect())
-        .build();
-    let words = |line: &str| {
-        let mut pieces = PreTokenizedString::from(line);
-        byte_level().pre_tokenize(&mut pieces)?;
-        let words = pieces.get_splits(OffsetReferential::Original, OffsetType::Byte);
-        Ok(words.into_iter().map(|(word, ..)| word.to_owned()).collect())
-    };
-    let mut model = BPE::default();
-    trainer.feed(lines.into_iter(), words).expect("every text has words");
-    trainer.train(&mut model).expect("words were fed");
-    model
+/// The byte that a character of the byte-level alphabet stands for: printable ones of Latin-1 for themselves, the
+/// characters from U+0100 on for the other bytes in ascending order.
+fn byte(character: char) -> u8 {
+    let printable = |b: &u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    match u8::try_from(character) {
+        Ok(byte) => byte,
+        Err(_) => (0..=255).filter(|b| !printable(b)).nth(character as usize - 256).expect("68 bytes, 68 characters"),
+    }
 }
 
-fn learn_characters(vocab_size: usize, lines: &[&str]) -> WordLevel {
-    let mut counts = BTreeMap::<char, u64>::new();
-    for character in lines.iter().flat_map(|line| line.chars()) {
-        *counts.entry(character).or_default() += 1;
-    }
-    let mut kept: Vec<(char, u64)> = counts.into_iter().collect();
-    // Stable, so that equally frequent characters stay in the order of their code points.
-    kept.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-    kept.truncate(vocab_size - SPECIALS.len());
-    kept.sort_unstable();
-    let tokens = SPECIALS.map(str::to_owned).into_iter().chain(kept.into_iter().map(|(c, _)| c.to_string()));
-    let vocab = tokens.zip(0..).collect();
-    WordLevel::builder().vocab(vocab).unk_token(SPECIALS[UNK as usize].into()).build().expect("no file to read")
-}
-
-/// The tokenizer in `json`, or what is wrong with it.
-fn read(json: &Value) -> std::result::Result<Tokenizer, String> {
-    let kind = match json["model"]["type"].as_str() {
-        Some("BPE") => Kind::Bpe,
-        Some("WordLevel") => Kind::Char,
-        _ => return Err("model.type is neither \"BPE\" nor \"WordLevel\"".into()),
-    };
-    let vocab = vocabulary(&json["model"]["vocab"])?;
-    if !SPECIALS.iter().zip(0..).all(|(&token, id)| vocab.get(token) == Some(&id)) {
-        return Err(format!("tokens 0 to 3 are not {}", SPECIALS.join(" ")));
-    }
+fn pre_tokenizer(kind: Kind) -> PreTokenizerWrapper {
     match kind {
-        Kind::Bpe => check_merges(&vocab, &json["model"]["merges"])?,
-        Kind::Char if vocab.iter().any(|(token, &id)| id > UNK && token.chars().count() != 1) => {
-            return Err("a token is not one character".into());
+        Kind::Bpe => byte_level().into(),
+        Kind::Char => {
+            let pattern = SplitPattern::Regex(EVERY_CHARACTER.into());
+            Split::new(pattern, SplitDelimiterBehavior::Isolated, false).expect("a valid pattern").into()
         }
-        Kind::Char => {}
-    }
-    // Only the vocabulary and the merges are taken from the file; comparing what comes of them with the whole file
-    // finds every option of the model, such as a dropout, that would change the tokens.
-    let (name, unknown) = match kind {
-        Kind::Bpe => ("BPE", None),
-        Kind::Char => ("WordLevel", Some(SPECIALS[UNK as usize])),
-    };
-    let (vocab, merges) = (&json["model"]["vocab"], &json["model"]["merges"]);
-    let model = json!({ "type": name, "unk_token": unknown, "vocab": vocab, "merges": merges });
-    let model: ModelWrapper = serde_json::from_value(model).map_err(|error| error.to_string())?;
-    let tokenizer = Tokenizer::assemble(kind, model);
-    let ours: Value = serde_json::from_str(&tokenizer.to_json()).expect("what was just written");
-    // Truncation, padding and post-processing may differ: they are done elsewhere, and this file's are not used.
-    let parts = ["/added_tokens", "/normalizer", "/pre_tokenizer", "/decoder", "/model"];
-    match parts.iter().find(|part| json.pointer(part) != ours.pointer(part)) {
-        Some(part) => Err(format!("its {} differs from ours", &part[1..])),
-        None => Ok(tokenizer),
+        Kind::Word => BertPreTokenizer.into(),
     }
 }
 
-/// Token to id; the ids are 0, 1, 2, … without holes.
-fn vocabulary(json: &Value) -> std::result::Result<HashMap<&str, u32>, String> {
-    let tokens = json.as_object().ok_or("model.vocab is missing")?;
-    let mut seen = vec![false; tokens.len()];
-    let mut vocab = HashMap::with_capacity(tokens.len());
-    for (token, id) in tokens {
-        let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
-        match id.and_then(|id| Some((id, seen.get_mut(id as usize)?))) {
-            Some((id, seen)) if !*seen => {
-                *seen = true;
-                vocab.insert(token.as_str(), id);
-            }
-            _ => return Err(format!("the ids in model.vocab are not 0 to {}", tokens.len() - 1)),
+fn decoder(kind: Kind) -> DecoderWrapper {
+    match kind {
+        Kind::Bpe => byte_level().into(),
+        Kind::Char => Fuse::new().into(),
+        Kind::Word => {
+            // No word starts with the prefix, two punctuation marks: a space comes before every token but the first.
+            let spaces = WordPiece::new("##".into(), false);
+            let glue = Replace::new(ReplacePattern::Regex(NO_SPACE.into()), "").expect("a valid pattern");
+            Sequence::new(vec![spaces.into(), Fuse::new().into(), glue.into()]).into()
         }
     }
-    Ok(vocab)
-}
-
-/// Every byte has a token, and every merge joins two plain tokens into a third: the crate takes the first for granted
-/// and panics on some merges that break the second.
-fn check_merges(vocab: &HashMap<&str, u32>, merges: &Value) -> std::result::Result<(), String> {
-    let plain = |token: &str| vocab.get(token).is_some_and(|&id| id > UNK);
-    if !ByteLevel::alphabet().iter().all(|byte| plain(byte.encode_utf8(&mut [0; 4]))) {
-        return Err("model.vocab lacks a byte".into());
-    }
-    for merge in merges.as_array().ok_or("model.merges is missing")? {
-        let pair = merge.as_array().map(Vec::as_slice);
-        let Some([Value::String(left), Value::String(right)]) = pair else {
-            return Err("an entry of model.merges is not a pair of tokens".into());
-        };
-        if !(plain(left) && plain(right) && plain(&format!("{left}{right}"))) {
-            return Err("an entry of model.merges has a token that model.vocab lacks".into());
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

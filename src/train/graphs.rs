@@ -2,6 +2,7 @@
 
 use crate::grad::grad_each;
 use crate::graph::{Graph, Memory, Resident, Value};
+use crate::models::transformer::Vocabulary;
 use crate::network::Network;
 use crate::op::Op;
 use crate::ops::adam::Adam;
@@ -42,20 +43,20 @@ impl State {
 pub(super) struct Feeds(Vec<(&'static str, Tensor)>);
 
 impl Feeds {
-    pub(super) fn new(batch: &Batch, bucket: Bucket, vocabulary: usize, weight: f32) -> Feeds {
+    pub(super) fn new(batch: &Batch, bucket: Bucket, vocabulary: Vocabulary, weight: f32) -> Feeds {
         let (rows, s, t) = (bucket.rows, bucket.source_length, bucket.target_length);
         let ids = |length, ids: &Vec<u32>| Tensor::u32([rows, length], ids.clone());
-        let sorted = |ids: &[u32]| {
+        let sorted = |ids: &[u32], vocabulary| {
             let words = by_token(ids, vocabulary);
             Tensor::u32([words.len()], words)
         };
         Feeds(vec![
             ("source", ids(s, &batch.source)),
             ("source_lengths", Tensor::u32([rows], batch.source_lengths.clone())),
-            ("source_by_token", sorted(&batch.source)),
+            ("source_by_token", sorted(&batch.source, vocabulary.source())),
             ("target", ids(t, &batch.target_in)),
             ("target_lengths", Tensor::u32([rows], batch.target_lengths.clone())),
-            ("target_by_token", sorted(&batch.target_in)),
+            ("target_by_token", sorted(&batch.target_in, vocabulary.target())),
             ("labels", Tensor::u32([rows * t], batch.target_out.clone())),
             ("weight", Tensor::f32([1], vec![weight])),
             ("start", Tensor::u32([1], vec![0])),
@@ -72,8 +73,8 @@ fn forward(g: &mut Graph, network: &Network, bucket: Bucket, step: Option<Value>
     let model = &network.model;
     let weights = network.parameters.bind(g);
     let context = network.context(g, step);
-    let source = network.tokens(g, "source", bucket.rows, bucket.source_length);
-    let target = network.tokens(g, "target", bucket.rows, bucket.target_length);
+    let source = network.source_tokens(g, bucket.rows, bucket.source_length);
+    let target = network.target_tokens(g, "target", bucket.rows, bucket.target_length);
     let labels = g.input("labels", Type::u32([bucket.rows * bucket.target_length]));
     let weight = g.input("weight", Type::f32([1]));
     let memory = model.encode(g, &weights, source, &context);

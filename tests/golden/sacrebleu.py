@@ -235,6 +235,8 @@ def score(name, hypotheses, references):
         "reference_length": bleu.ref_len,
         "line": str(bleu),
         "chrf": CHRF().corpus_score(hypotheses, [references]).score,
+        "bleu_lowercase": BLEU(lowercase=True).corpus_score(hypotheses, [references]).score,
+        "chrf_lowercase": CHRF(lowercase=True).corpus_score(hypotheses, [references]).score,
     }
 
 
@@ -248,6 +250,7 @@ def main():
     tokenize = Tokenizer13a()
     golden = {
         "bleu_signature": signature(BLEU()),
+        "bleu_lowercase_signature": signature(BLEU(lowercase=True)),
         "chrf_signature": signature(CHRF()),
         "tokenized": [{"line": line, "tokens": tokenize(line).split()} for line in LINES],
         "corpora": [score(*corpus) for corpus in corpora()],

@@ -1,6 +1,8 @@
 //! The program as people meet it: its exit codes, its two streams and its files, with models that train in a second.
 
+mod attention;
 mod average;
+mod interchange;
 mod mistakes;
 mod resume;
 mod run_directory;

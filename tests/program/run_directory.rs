@@ -170,6 +170,59 @@ fn every_form_of_data_trains() {
     assert_eq!(last["epoch"], 2.0);
 }
 
+/// A vocabulary for each side, with and without tied embeddings: trained, gone on with, translated with, evaluated.
+#[test]
+fn each_side_may_have_its_own_vocabulary() {
+    let place = Place::new();
+    for (run, tied) in [("tied", true), ("untied", false)] {
+        let settings =
+            format!("--set tokenizer.shared=false --set tokenizer.vocab_size=2000 --set model.tie_embeddings={tied}");
+        place.train(&format!("--out {run} --set train.steps=6 {settings}")).succeeds();
+        place.train(&format!("--out {run} --set train.steps=12 {settings}")).succeeds();
+        let files = "checkpoints config.json generation_config.json loss.svg metrics.jsonl metrics.tsv \
+                     model.safetensors recipe.toml source_tokenizer.json target_tokenizer.json";
+        assert_eq!(place.names(run).join(" "), files);
+        let size = |side: &str, word: &str, other: &str| {
+            let json = place.json(&format!("{run}/{side}_tokenizer.json"));
+            let vocab = json["model"]["vocab"].as_object().expect("an object");
+            assert!(vocab.contains_key(word) && !vocab.contains_key(other), "{side}: {vocab:?}");
+            vocab.len()
+        };
+        let (source, target) = (size("source", "hund", "dog"), size("target", "dog", "hund"));
+        assert_ne!(source, target, "vocabularies of one size would hide which is which");
+        let bytes = place.read(&format!("{run}/model.safetensors"));
+        let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
+        let mut embeddings: Vec<(&str, Vec<usize>)> = tensors.iter().map(|(n, t)| (n, t.shape().into())).collect();
+        embeddings.retain(|(name, _)| !name.contains(".layers."));
+        embeddings.sort();
+        let mut wanted = vec![
+            ("model.decoder.embed_tokens.weight", vec![target, 32]),
+            ("model.encoder.embed_tokens.weight", vec![source, 32]),
+        ];
+        if !tied {
+            wanted.insert(0, ("lm_head.weight", vec![target, 32]));
+        }
+        assert_eq!(embeddings, wanted);
+        let config = place.json(&format!("{run}/config.json"));
+        assert_eq!((&config["vocab_size"], &config["decoder_vocab_size"]), (&source.into(), &target.into()));
+        assert_eq!(config["share_encoder_decoder_embeddings"], false);
+        assert_eq!(config["tie_word_embeddings"], tied);
+
+        let out = place.feed(&format!("translate --device cpu --model {run}"), b"der hund\n").succeeds().out;
+        assert_eq!(out.matches('\n').count(), 1);
+        place.run(&format!("evaluate --device cpu --model {run} --source a.de --reference a.en")).succeeds();
+    }
+    place.train("--out tied --set tokenizer.vocab_size=2000").refuses(&["tokenizer.shared = false, now it is true"]);
+    place.write("tied/target_tokenizer.json", "{");
+    place.run("translate --device cpu --model tied").refuses(&["tied/target_tokenizer.json"]);
+
+    // As a run leaves it that was killed while it was set up, with a shared vocabulary.
+    std::fs::create_dir_all(place.path("begun/checkpoints")).expect("a directory");
+    place.write("begun/tokenizer.json", "{}");
+    place.train("--out begun --set tokenizer.shared=false").succeeds();
+    assert!(!place.path("begun/tokenizer.json").exists());
+}
+
 /// With nothing but the size set: the built-in corpus, in the directory of the built-in recipe's name.
 #[test]
 fn the_built_in_corpus_is_the_default() {

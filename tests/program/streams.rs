@@ -48,6 +48,33 @@ fn translations_come_line_by_line() {
     assert_eq!(long.err.matches("warning: 1 lines have more than the 128 tokens").count(), 1, "{}", long.err);
 }
 
+/// A table of positions that was learned has an end, whatever else the recipe says.
+#[test]
+fn learned_positions_cut_and_say_where() {
+    let place = Place::new();
+    // A model that has learned nothing says its first token for ever: the embedding is the output matrix.
+    let keys = "--set model.positions=learned --set model.norm=pre --set model.activation=gelu \
+                --set data.max_length=22 --set train.lr=1e-6";
+    place.train(&format!("--out run {keys} --set train.steps=3")).succeeds();
+    // Going on with longer translations does not change the table.
+    place.train(&format!("--out run {keys} --set decode.max_length=100")).succeeds();
+    assert_eq!(place.json("run/config.json")["max_position_embeddings"], 22);
+
+    let lines = ["hund", &"hund ".repeat(40), "", &"katze ".repeat(40)].join("\n");
+    let long = place.feed("translate --device cpu --model run", lines.as_bytes()).succeeds();
+    assert_eq!(long.out.matches('\n').count(), 4);
+    let warned = |text: &str| long.err.lines().filter(|line| *line == format!("warning: {text}")).count();
+    assert_eq!(warned("2 lines have more than the 22 tokens that the model was trained for"), 1, "{}", long.err);
+    for line in [2, 4] {
+        assert_eq!(warned(&format!("line {line} has more than 22 tokens and is cut there")), 1, "{}", long.err);
+    }
+    for line in [1, 2, 4] {
+        let text = format!("the translation of line {line} is cut after the model's 22 positions");
+        assert_eq!(warned(&text), 1, "{}", long.err);
+    }
+    place.run("evaluate --device cpu --model run --source a.de --reference a.en").succeeds();
+}
+
 #[test]
 fn evaluate_prints_one_object() {
     let place = Place::new();

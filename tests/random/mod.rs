@@ -160,7 +160,7 @@ impl Builder<'_> {
         let x = self.pick();
         let dims = self.random.graph.ty(x).dims.clone();
         let [r, c] = dims[..] else { panic!("values here have two dimensions") };
-        let choice = self.draw.below(if smooth { 20 } else { 21 });
+        let choice = self.draw.below(if smooth { 22 } else { 23 });
         // Some parameters come from the buffer that is stored to: they mean what it held before the run.
         let from = if self.draw.below(4) == 0 { self.flat } else { read };
         let y = match choice {
@@ -234,6 +234,20 @@ impl Builder<'_> {
                 let rows = self.random.graph.reshape(x, &[c, r]);
                 let s = self.parameter(from, &[c]);
                 self.scoped(scope, |g| g.mul_rows(rows, s))
+            }
+            20 => self.scoped(scope, |g| g.gelu_new(x)),
+            21 => {
+                let table = self.parameter(from, &[r + 2, c]);
+                let start = self.feed(Tensor::u32([1], vec![2]));
+                self.scoped(scope, |g| {
+                    let three = g.reshape(x, &[1, r, c]);
+                    let y = match c.is_multiple_of(2) {
+                        true => g.rotary(three, table, start),
+                        false => g.positions(three, table, start),
+                    };
+                    let y = g.reshape(y, &dims);
+                    g.tanh(y)
+                })
             }
             _ => {
                 let ids = self.scoped(scope, |g| g.argmax(x));

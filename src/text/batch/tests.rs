@@ -1,5 +1,5 @@
 use super::*;
-use crate::text::tokenizer::Kind;
+use crate::text::tokenizer::{Kind, Rules, Tokenizer};
 
 /// Pairs whose sides are about as long as each other, with no token twice, so that each can be found again.
 fn random_examples(seed: u64, count: usize, longest: u64) -> Vec<Example> {
@@ -9,13 +9,13 @@ fn random_examples(seed: u64, count: usize, longest: u64) -> Vec<Example> {
         let length = 1 + below(longest, &mut rng);
         let other = (length + below(length / 3 + 2, &mut rng)).min(longest);
         let mut take = |n: u64| ids.by_ref().take(n as usize).collect();
-        Example { source: take(length), target: take(other) }
+        Example::marked(take(length), take(other))
     });
     examples.collect()
 }
 
 fn example(source: usize, target: usize) -> Example {
-    Example { source: vec![7; source], target: vec![9; target] }
+    Example::marked(vec![7; source], vec![9; target])
 }
 
 fn bucket(rows: usize, source_length: usize, target_length: usize) -> Bucket {
@@ -24,7 +24,7 @@ fn bucket(rows: usize, source_length: usize, target_length: usize) -> Bucket {
 
 #[test]
 fn a_batch_by_hand() {
-    let examples = vec![Example { source: vec![5, 6], target: vec![7] }, Example { source: vec![8], target: vec![] }];
+    let examples = vec![Example::marked(vec![5, 6], vec![7]), Example::marked(vec![8], vec![])];
     let batches = Batches::new(Buckets(vec![bucket(3, 4, 2)]), examples).unwrap();
     let plans = batches.in_order();
     assert_eq!(plans, [BatchPlan { bucket: 0, examples: vec![0, 1] }]);
@@ -41,13 +41,41 @@ fn a_batch_by_hand() {
     assert_eq!(batches.padded_share(), 1.0 - 8.0 / 18.0);
 }
 
+/// The first token is given, and nothing is added: as many predictions as the target has tokens, less one.
+#[test]
+fn a_batch_without_marks_by_hand() {
+    let examples = vec![Example::unmarked(vec![5, 6], vec![7, 8, 9]), Example::unmarked(vec![8], vec![4, 5])];
+    assert_eq!(examples[0].lengths(), (2, 2));
+    let batches = Batches::new(Buckets(vec![bucket(2, 4, 4)]), examples).unwrap();
+    let expected = Batch {
+        source: vec![5, 6, PAD, PAD, 8, PAD, PAD, PAD],
+        source_lengths: vec![2, 1],
+        target_in: vec![7, 8, PAD, PAD, 4, PAD, PAD, PAD],
+        target_out: vec![8, 9, IGNORE, IGNORE, 5, IGNORE, IGNORE, IGNORE],
+        target_lengths: vec![2, 1],
+        tokens: 3,
+        pairs: 2,
+    };
+    assert_eq!(batches.build(&batches.in_order()[0]), expected);
+}
+
+#[test]
+fn pairs_without_a_prediction_are_dropped() {
+    let tokenizers = Tokenizers::Shared(Tokenizer::learn(&Rules::new(Kind::Char, 100), ["abc"].into_iter()).unwrap());
+    let pairs = [("a", "b"), ("a", "ab"), ("", "ab"), ("a", ""), ("abc", "abca"), ("a", "abcab")];
+    let pairs = pairs.map(|(s, t)| (s.to_owned(), t.to_owned()));
+    let (examples, dropped) = encode_pairs(&tokenizers, &pairs, false, 3);
+    let wanted = [Example::unmarked(vec![4], vec![4, 5]), Example::unmarked(vec![4, 5, 6], vec![4, 5, 6, 4])];
+    assert_eq!((&examples[..], dropped), (&wanted[..], 4));
+}
+
 #[test]
 fn long_pairs_are_dropped_and_counted() {
-    let tokenizer = Tokenizer::learn(Kind::Char, 100, ["abc"].into_iter()).unwrap();
+    let tokenizers = Tokenizers::Shared(Tokenizer::learn(&Rules::new(Kind::Char, 100), ["abc"].into_iter()).unwrap());
     let pairs = [("ab", "c"), ("abc", "c"), ("a", "abcc"), ("", "a")].map(|(s, t)| (s.to_owned(), t.to_owned()));
-    let (examples, dropped) = encode_pairs(&tokenizer, &pairs, 3);
+    let (examples, dropped) = encode_pairs(&tokenizers, &pairs, true, 3);
     assert_eq!(dropped, 2);
-    assert_eq!(examples[0], Example { source: vec![4, 5], target: vec![6] });
+    assert_eq!(examples[0], Example::marked(vec![4, 5], vec![6]));
     assert_eq!(examples[1].lengths(), (1, 2));
 }
 
@@ -120,8 +148,11 @@ fn every_token_is_in_an_epoch_once() {
             }
             sources.sort_unstable();
             targets.sort_unstable();
-            assert_eq!(sources, examples.iter().flat_map(|e| e.source.clone()).collect::<Vec<_>>(), "seed {seed}");
-            assert_eq!(targets, examples.iter().flat_map(|e| e.target.clone()).collect::<Vec<_>>(), "seed {seed}");
+            let words = |side: fn(&Example) -> &[u32]| -> Vec<u32> {
+                examples.iter().flat_map(side).copied().filter(|&id| id > EOS).collect()
+            };
+            assert_eq!(sources, words(Example::source), "seed {seed}");
+            assert_eq!(targets, words(Example::target), "seed {seed}");
             assert_eq!((pairs, tokens), (examples.len(), targets.len() + examples.len()));
             let used = sources.len() + targets.len() + 2 * pairs;
             assert_eq!(batches.padded_share(), 1.0 - used as f64 / positions as f64);

@@ -12,7 +12,7 @@ const TEXT: [&str; 6] = [
 ];
 
 fn learned(kind: Kind, vocab_size: usize) -> Tokenizer {
-    Tokenizer::learn(kind, vocab_size, TEXT.into_iter()).unwrap()
+    Tokenizer::learn(&Rules::new(kind, vocab_size), TEXT.into_iter()).unwrap()
 }
 
 fn refusal(text: &str) -> String {
@@ -70,14 +70,108 @@ fn known_characters_come_back_and_others_are_unknown() {
 
 #[test]
 fn a_small_character_vocabulary_keeps_the_most_frequent() {
-    let tokenizer = Tokenizer::learn(Kind::Char, 6, ["zzb", "abz"].into_iter()).unwrap();
+    let tokenizer = Tokenizer::learn(&Rules::new(Kind::Char, 6), ["zzb", "abz"].into_iter()).unwrap();
     assert_eq!(tokenizer.vocab_size(), 6);
     assert_eq!(tokenizer.encode("abz"), [UNK, 4, 5]);
+}
+
+/// Sentences as people write them, which come back from words to the letter.
+const SENTENCES: [&str; 9] = [
+    "A man in a blue shirt isn't standing on a ladder, he's cleaning a window.",
+    "Two women (one with a T-shirt) are laughing; the third looks at them: why?",
+    "The train leaves at 10:30, and 1,000 people pay $ 2.50 each!",
+    "Ein Mann fährt mit 2,5 km/h – so schnell wie ich! – und lacht…",
+    "Wer weiß, ob's stimmt? 50% der Leute [oder mehr]...",
+    "L'homme s'est levé jusqu'à l'école, peut-être aujourd'hui.",
+    "Où est-il? « Je ne sais pas », dit-elle, d’un air triste.",
+    "¿Dónde está? ¡Aquí!",
+    "I have 3 apples and 4 pears",
+];
+
+#[test]
+fn sentences_come_back_from_words() {
+    let tokenizer = Tokenizer::learn(&Rules::new(Kind::Word, 1000), SENTENCES.into_iter()).unwrap();
+    for text in SENTENCES {
+        let ids = tokenizer.encode(text);
+        assert!(ids.iter().all(|&id| id > UNK));
+        assert_eq!(tokenizer.decode(&ids), text);
+        // White space is white space, and nothing at the ends.
+        let spaced = format!(" \u{a0}{}\n", text.replace(' ', "\t  "));
+        assert_eq!(tokenizer.encode(&spaced), ids);
+        assert_eq!(Tokenizer::from_json("t.json", &tokenizer.to_json()).unwrap().decode(&ids), text);
+    }
+    let tokens: Vec<String> = tokenizer.encode("isn't 2.50?!").iter().map(|&id| tokenizer.token(id)).collect();
+    assert_eq!(tokens, ["isn", "'", "t", "2", ".", "50", "?", "!"]);
+}
+
+/// What words cannot give back, as the documentation says.
+#[test]
+fn words_lose_spaces_that_the_rule_has_otherwise() {
+    let text = ["say \"no\"", "a - b", "the dogs' tails", "Pourquoi ?", "In 1990, 3 men"];
+    let tokenizer = Tokenizer::learn(&Rules::new(Kind::Word, 1000), text.into_iter()).unwrap();
+    let back: Vec<String> = text.iter().map(|text| tokenizer.decode(&tokenizer.encode(text))).collect();
+    assert_eq!(back, ["say \" no \"", "a-b", "the dogs'tails", "Pourquoi?", "In 1990,3 men"]);
+    assert_eq!(tokenizer.encode("the cats"), [tokenizer.encode("the")[0], UNK]);
+    assert_eq!(tokenizer.decode(&tokenizer.encode("the big dogs")), "the dogs");
+    assert!(tokenizer.encode(" \t").is_empty());
+}
+
+#[test]
+fn a_small_word_vocabulary_keeps_the_most_frequent() {
+    let lines = ["b a c b", "c b d"];
+    let known = |rules: Rules| {
+        let tokenizer = Tokenizer::learn(&rules, lines.into_iter()).unwrap();
+        (4..tokenizer.vocab_size() as u32).map(|id| tokenizer.token(id)).collect::<String>()
+    };
+    let all = Rules::new(Kind::Word, 100);
+    assert_eq!(known(all), "abcd");
+    assert_eq!(known(Rules { vocab_size: 7, ..all }), "abc");
+    assert_eq!(known(Rules { vocab_size: 5, ..all }), "b");
+    assert_eq!(known(Rules { min_frequency: 2, ..all }), "bc");
+    assert_eq!(known(Rules { min_frequency: 3, kind: Kind::Char, ..all }), " b");
+    let error = Tokenizer::learn(&Rules { min_frequency: 4, ..all }, lines.into_iter()).unwrap_err();
+    assert!(error.to_string().starts_with("tokenizer.min_frequency = 4: "), "{error}");
+    let size = |min_frequency| {
+        let rules = Rules { min_frequency, ..Rules::new(Kind::Bpe, 1000) };
+        Tokenizer::learn(&rules, ["ab ab ab cd cd"].into_iter()).unwrap().vocab_size()
+    };
+    // "ab", " ab"; " c", " cd".
+    assert_eq!([1, 2, 3, 4].map(size), [264, 264, 261, 260]);
+}
+
+#[test]
+fn lower_case_is_learned_and_encoded() {
+    let lower = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<String>();
+    for kind in [Kind::Bpe, Kind::Char, Kind::Word] {
+        let rules = Rules { lowercase: true, ..Rules::new(kind, 400) };
+        let tokenizer = Tokenizer::learn(&rules, ["ÀB ab Äb", "AB İstanbul ΛΌΓΟΣ"].into_iter()).unwrap();
+        let plain = Tokenizer::learn(
+            &Rules::new(kind, 400),
+            [lower("ÀB ab Äb"), lower("AB İstanbul ΛΌΓΟΣ")].iter().map(String::as_str),
+        );
+        assert_eq!(tokenizer.vocab_size(), plain.unwrap().vocab_size());
+        let again = Tokenizer::from_json("t.json", &tokenizer.to_json()).unwrap();
+        assert!(tokenizer.lowercase() && again.lowercase());
+        for seed in 0..300 {
+            let text = random_text(&mut ChaCha8Rng::seed_from_u64(seed));
+            let ids = tokenizer.encode(&text);
+            assert_eq!(tokenizer.encode(&lower(&text)), ids, "seed {seed}");
+            assert_eq!(again.encode(&text), ids, "seed {seed}");
+            if kind == Kind::Bpe {
+                assert_eq!(tokenizer.decode(&ids), lower(&text), "seed {seed}");
+            }
+        }
+        assert_eq!(tokenizer.decode(&tokenizer.encode("AB ÀB")), "ab àb");
+    }
 }
 
 #[test]
 fn special_tokens_cannot_be_written() {
     let text = "<pad><s></s><unk> </s>";
+    let words = Tokenizer::learn(&Rules::new(Kind::Word, 400), [text].into_iter()).unwrap();
+    let ids = words.encode(text);
+    assert!(ids.iter().all(|&id| id > UNK));
+    assert_eq!(words.decode(&[&[BOS, PAD], &ids[..], &[UNK, EOS]].concat()), words.decode(&ids));
     for kind in [Kind::Bpe, Kind::Char] {
         let tokenizer = learned(kind, 400);
         for tokenizer in [tokenizer.clone(), Tokenizer::from_json("t.json", &tokenizer.to_json()).unwrap()] {
@@ -96,16 +190,24 @@ fn tokens_are_readable() {
     let tokens: Vec<String> = tokenizer.encode("je suis").into_iter().map(|id| tokenizer.token(id)).collect();
     assert_eq!(tokens, ["je", " suis"]);
     assert_eq!([PAD, BOS, EOS, UNK].map(|id| tokenizer.token(id)), SPECIALS);
-    assert_eq!(tokenizer.token(tokenizer.encode("\u{10ffff}")[0]), "\u{fffd}");
+    // A vocabulary with no merges: a token is a byte.
+    let bytes = learned(Kind::Bpe, 260);
+    for c in (0..0x3000).filter_map(char::from_u32).chain(['\u{fffd}', '\u{10ffff}']) {
+        let text = c.to_string();
+        let pieces: String = bytes.encode(&text).into_iter().map(|id| bytes.token(id)).collect();
+        let wanted = if c.is_ascii() { text } else { text.bytes().map(|b| format!("<0x{b:02X}>")).collect() };
+        assert_eq!(pieces, wanted);
+    }
+    assert_eq!(bytes.token(330), "");
     assert_eq!(tokenizer.token(330), "");
 }
 
 #[test]
 fn learning_is_deterministic() {
-    for (kind, size) in [(Kind::Bpe, 300), (Kind::Bpe, usize::MAX), (Kind::Char, 20)] {
+    for (kind, size) in [(Kind::Bpe, 300), (Kind::Bpe, usize::MAX), (Kind::Char, 20), (Kind::Word, 20)] {
         let once = learned(kind, size).to_json();
         for _ in 0..10 {
-            let again = Tokenizer::learn(kind, size, TEXT.into_iter().rev()).unwrap();
+            let again = Tokenizer::learn(&Rules::new(kind, size), TEXT.into_iter().rev()).unwrap();
             assert_eq!(again.to_json(), once);
         }
         assert_eq!(Tokenizer::from_json("t.json", &once).unwrap().to_json(), once);
@@ -114,9 +216,11 @@ fn learning_is_deterministic() {
 
 #[test]
 fn impossible_vocabularies_are_refused() {
-    let error = |kind, size, text| Tokenizer::learn(kind, size, [text].into_iter()).unwrap_err().to_string();
+    let error =
+        |kind, size, text| Tokenizer::learn(&Rules::new(kind, size), [text].into_iter()).unwrap_err().to_string();
     assert!(error(Kind::Bpe, 259, "a").contains("at least 260"));
     assert!(error(Kind::Char, 4, "a").contains("at least 5"));
+    assert!(error(Kind::Word, 4, "a").contains("at least 5 (4 specials and 1 word)"));
     assert!(error(Kind::Bpe, 260, "").contains("no text"));
     assert_eq!(learned(Kind::Bpe, 260).vocab_size(), 260);
 }
@@ -150,4 +254,18 @@ fn foreign_and_broken_files_are_refused() {
     }
     let characters = learned(Kind::Char, 300).to_json();
     assert!(refusal(&characters.replace("\"a\":", "\"aa\":")).contains("not one character"));
+    let words = learned(Kind::Word, 300).to_json();
+    for (before, after, complaint) in [
+        ("\"suis\":", "\"su is\":", "\"su is\" is not one word"),
+        ("\"suis\":", "\"suis.\":", "\"suis.\" is not one word"),
+        ("\"suis\":", "\"\":", "\"\" is not one word"),
+        ("\"normalizer\": null", "\"normalizer\": {\"type\": \"NFC\"}", "its normalizer differs"),
+        ("BertPreTokenizer", "Whitespace", "its pre_tokenizer differs"),
+        ("[.,;:!?", "[,;:!?", "its decoder differs"),
+        ("\"unk_token\": \"<unk>\"", "\"unk_token\": \"<pad>\"", "its model differs"),
+    ] {
+        assert!(words.contains(before), "{before}");
+        let line = refusal(&words.replacen(before, after, 1));
+        assert!(line.contains(complaint), "{after}: {line}");
+    }
 }

@@ -1,0 +1,126 @@
+// dv = dropout(P)T do and dk = SCALE dST q per head, P and dS as in attention_query_vjp
+// One workgroup per 32 keys of a head and CHUNKS * 32 columns of dk and dv, in the registers of its threads. Queries pass
+// in blocks of 32; blocks have keys as rows and queries as columns.
+import package::lib::blocks::{blocks, block_keep, block_product};
+import package::lib::matrices::{matrix_base};
+import package::lib::philox::{philox};
+import package::lib::weights::{keys_seen, kept, mask_lengths};
+
+const CHUNKS: u32 = 2u;
+
+override HEADS: u32;
+override D: u32;
+override SCALE: f32;
+
+@group(0) @binding(0) var<storage, read> q: array<f32>; // (B, T, H*D)
+@group(0) @binding(1) var<storage, read> k: array<f32>; // (B, S, H*D)
+@group(0) @binding(2) var<storage, read> v: array<f32>; // (B, S, H*D)
+@group(0) @binding(3) var<storage, read> d_o: array<f32>; // (B, T, H*D)
+@group(0) @binding(4) var<storage, read> statistics: array<vec2<f32>>; // (B, H, T): lse, delta
+@group(0) @binding(5) var<storage, read> mask: array<u32>; // (16 + B): step state, lengths; (B) without dropout
+@group(0) @binding(6) var<storage, read_write> dk: array<f32>; // (B, S, H*D)
+@group(0) @binding(7) var<storage, read_write> dv: array<f32>; // (B, S, H*D)
+@group(1) @binding(0) var<uniform> run: vec4<u32>; // T, S, site
+
+@compute @workgroup_size(64)
+fn attention_key_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+    let s0 = 32u * group.x;
+    let c0 = 32u * CHUNKS * group.y;
+    let head = group.z;
+    let stride = HEADS * D;
+    let q_base = matrix_base(head, run.x, D, HEADS);
+    let k_base = matrix_base(head, run.y, D, HEADS);
+    let length = min(mask[mask_lengths() + head / HEADS], run.y);
+    let s = s0 + 4u * (index / 8u); // first of the thread's four keys
+    let x = 4u * (index % 8u); // first of its four columns of a block
+
+    var sum_k: array<vec4<f32>, 4u * CHUNKS>;
+    var sum_v: array<vec4<f32>, 4u * CHUNKS>;
+    let end = select(0u, run.x, s0 < length);
+    for (var t0 = select(0u, s0, CAUSAL); t0 < end; t0 += 32u) {
+        var score: array<vec4<f32>, 4>;
+        var slope: array<vec4<f32>, 4>;
+        for (var d0 = 0u; d0 < D; d0 += 32u) {
+            workgroupBarrier();
+            for (var e = index; e < 1024u; e += 64u) {
+                let d = min(d0 + e % 32u, D - 1u);
+                let at = e % 32u * BLOCK_ROW + e / 128u;
+                let inside = d0 + e % 32u < D;
+                blocks[at][e / 32u % 4u] = select(0.0, k[k_base + min(s0 + e / 32u, run.y - 1u) * stride + d], inside);
+                blocks[BLOCK + at][e / 32u % 4u] = select(0.0, q[q_base + min(t0 + e / 32u, run.x - 1u) * stride + d], inside);
+            }
+            workgroupBarrier();
+            block_product(&score, 0u, index);
+            workgroupBarrier();
+            for (var e = index; e < 1024u; e += 64u) {
+                let d = min(d0 + e % 32u, D - 1u);
+                let at = e % 32u * BLOCK_ROW + e / 128u;
+                let inside = d0 + e % 32u < D;
+                blocks[at][e / 32u % 4u] = select(0.0, v[k_base + min(s0 + e / 32u, run.y - 1u) * stride + d], inside);
+                blocks[BLOCK + at][e / 32u % 4u] = select(0.0, d_o[q_base + min(t0 + e / 32u, run.x - 1u) * stride + d], inside);
+            }
+            workgroupBarrier();
+            block_product(&slope, 0u, index);
+        }
+        var keep = mat4x4(vec4(1.0), vec4(1.0), vec4(1.0), vec4(1.0)); // [query][key]
+        var p: mat4x4<f32>; // [query][key]
+        var d_s: mat4x4<f32>;
+        for (var j = 0u; j < 4u; j++) {
+            let t = t0 + x + j;
+            let row = statistics[head * run.x + min(t, run.x - 1u)];
+            if (THRESHOLD > 0u) {
+                keep[j] = kept(philox(vec4(s / 4u, t, head, mask[1]), vec2(mask[0], run.z)));
+            }
+            let seen = select(0u, keys_seen(t, length), t < run.x);
+            let scores = vec4(score[0][j], score[1][j], score[2][j], score[3][j]);
+            p[j] = select(vec4(0.0), exp(SCALE * scores - row.x), vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(seen));
+            d_s[j] = SCALE * p[j] * (keep[j] * vec4(slope[0][j], slope[1][j], slope[2][j], slope[3][j]) - row.y);
+            p[j] *= keep[j];
+        }
+        for (var which = 0u; which < 2u; which++) {
+            // Every thread is done with the operands of the product before.
+            workgroupBarrier();
+            for (var j = 0u; j < 4u; j++) {
+                blocks[2u * BLOCK + (x + j) * BLOCK_ROW + index / 8u] = select(d_s[j], p[j], which == 0u);
+            }
+            for (var c = 0u; c < CHUNKS; c++) {
+                workgroupBarrier();
+                for (var e = index; e < 1024u; e += 64u) {
+                    let at = q_base + min(t0 + e / 32u, run.x - 1u) * stride + min(c0 + 32u * c + e % 32u, D - 1u);
+                    var value: f32;
+                    if (which == 0u) {
+                        value = d_o[at];
+                    } else {
+                        value = q[at];
+                    }
+                    blocks[BLOCK + e / 32u * BLOCK_ROW + e % 32u / 4u][e % 4u] = value;
+                }
+                workgroupBarrier();
+                if (which == 0u) {
+                    var part = array(sum_v[4u * c], sum_v[4u * c + 1u], sum_v[4u * c + 2u], sum_v[4u * c + 3u]);
+                    block_product(&part, 2u, index);
+                    for (var i = 0u; i < 4u; i++) {
+                        sum_v[4u * c + i] = part[i];
+                    }
+                } else {
+                    var part = array(sum_k[4u * c], sum_k[4u * c + 1u], sum_k[4u * c + 2u], sum_k[4u * c + 3u]);
+                    block_product(&part, 2u, index);
+                    for (var i = 0u; i < 4u; i++) {
+                        sum_k[4u * c + i] = part[i];
+                    }
+                }
+            }
+        }
+    }
+    for (var i = 0u; i < 4u; i++) {
+        for (var c = 0u; c < CHUNKS; c++) {
+            for (var j = 0u; j < 4u; j++) {
+                let column = c0 + 32u * c + x + j;
+                if (s + i < run.y && column < D) {
+                    dk[k_base + (s + i) * stride + column] = sum_k[4u * c + i][j];
+                    dv[k_base + (s + i) * stride + column] = sum_v[4u * c + i][j];
+                }
+            }
+        }
+    }
+}

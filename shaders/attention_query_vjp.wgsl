@@ -1,0 +1,102 @@
+// dq = SCALE dS k per head, dS = P (dropout(do vT) - delta), P = exp(SCALE q kT - lse) over the keys that a row sees
+// One workgroup per 32 queries of a head and CHUNKS * 32 columns of dq, in the registers of its threads. Keys pass in
+// blocks of 32.
+import package::lib::blocks::{blocks, block_keep, block_product};
+import package::lib::matrices::{matrix_base};
+import package::lib::philox::{philox};
+import package::lib::weights::{keys_seen, kept, mask_lengths};
+
+const CHUNKS: u32 = 2u;
+
+override HEADS: u32;
+override D: u32;
+override SCALE: f32;
+
+@group(0) @binding(0) var<storage, read> q: array<f32>; // (B, T, H*D)
+@group(0) @binding(1) var<storage, read> k: array<f32>; // (B, S, H*D)
+@group(0) @binding(2) var<storage, read> v: array<f32>; // (B, S, H*D)
+@group(0) @binding(3) var<storage, read> d_o: array<f32>; // (B, T, H*D)
+@group(0) @binding(4) var<storage, read> statistics: array<vec2<f32>>; // (B, H, T): lse, delta
+@group(0) @binding(5) var<storage, read> mask: array<u32>; // (16 + B): step state, lengths; (B) without dropout
+@group(0) @binding(6) var<storage, read_write> dq: array<f32>; // (B, T, H*D)
+@group(1) @binding(0) var<uniform> run: vec4<u32>; // T, S, site
+
+@compute @workgroup_size(64)
+fn attention_query_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
+    let t0 = 32u * group.x;
+    let c0 = 32u * CHUNKS * group.y;
+    let head = group.z;
+    let stride = HEADS * D;
+    let q_base = matrix_base(head, run.x, D, HEADS);
+    let k_base = matrix_base(head, run.y, D, HEADS);
+    let length = min(mask[mask_lengths() + head / HEADS], run.y);
+    let end = keys_seen(t0 + 31u, length);
+    let t = t0 + 4u * (index / 8u); // first of the thread's four queries
+    let x = 4u * (index % 8u); // first of its four columns of a block
+
+    var row: array<vec2<f32>, 4>;
+    for (var i = 0u; i < 4u; i++) {
+        row[i] = statistics[head * run.x + min(t + i, run.x - 1u)];
+    }
+    var sum: array<vec4<f32>, 4u * CHUNKS>;
+    for (var s0 = 0u; s0 < end; s0 += 32u) {
+        var score: array<vec4<f32>, 4>;
+        var slope: array<vec4<f32>, 4>;
+        for (var d0 = 0u; d0 < D; d0 += 32u) {
+            workgroupBarrier();
+            for (var e = index; e < 1024u; e += 64u) {
+                let d = min(d0 + e % 32u, D - 1u);
+                let at = e % 32u * BLOCK_ROW + e / 128u;
+                let inside = d0 + e % 32u < D;
+                blocks[at][e / 32u % 4u] = select(0.0, q[q_base + min(t0 + e / 32u, run.x - 1u) * stride + d], inside);
+                blocks[BLOCK + at][e / 32u % 4u] = select(0.0, k[k_base + min(s0 + e / 32u, run.y - 1u) * stride + d], inside);
+            }
+            workgroupBarrier();
+            block_product(&score, 0u, index);
+            workgroupBarrier();
+            for (var e = index; e < 1024u; e += 64u) {
+                let d = min(d0 + e % 32u, D - 1u);
+                let at = e % 32u * BLOCK_ROW + e / 128u;
+                let inside = d0 + e % 32u < D;
+                blocks[at][e / 32u % 4u] = select(0.0, d_o[q_base + min(t0 + e / 32u, run.x - 1u) * stride + d], inside);
+                blocks[BLOCK + at][e / 32u % 4u] = select(0.0, v[k_base + min(s0 + e / 32u, run.y - 1u) * stride + d], inside);
+            }
+            workgroupBarrier();
+            block_product(&slope, 0u, index);
+        }
+        let s = vec4(s0 + x) + vec4(0u, 1u, 2u, 3u);
+        for (var i = 0u; i < 4u; i++) {
+            let p = select(vec4(0.0), exp(SCALE * score[i] - row[i].x), s < vec4(keys_seen(t + i, length)));
+            var d_p = slope[i];
+            if (THRESHOLD > 0u) {
+                d_p *= kept(philox(vec4(s.x / 4u, t + i, head, mask[1]), vec2(mask[0], run.z)));
+            }
+            slope[i] = SCALE * p * (d_p - row[i].y);
+        }
+        block_keep(slope, index);
+        for (var c = 0u; c < CHUNKS; c++) {
+            workgroupBarrier();
+            for (var e = index; e < 1024u; e += 64u) {
+                let column = c0 + 32u * c + e % 32u;
+                let value = k[k_base + min(s0 + e / 32u, run.y - 1u) * stride + min(column, D - 1u)];
+                blocks[BLOCK + e / 32u * BLOCK_ROW + e % 32u / 4u][e % 4u] = value;
+            }
+            workgroupBarrier();
+            var part = array(sum[4u * c], sum[4u * c + 1u], sum[4u * c + 2u], sum[4u * c + 3u]);
+            block_product(&part, 2u, index);
+            for (var i = 0u; i < 4u; i++) {
+                sum[4u * c + i] = part[i];
+            }
+        }
+    }
+    for (var i = 0u; i < 4u; i++) {
+        for (var c = 0u; c < CHUNKS; c++) {
+            for (var j = 0u; j < 4u; j++) {
+                let column = c0 + 32u * c + x + j;
+                if (t + i < run.x && column < D) {
+                    dq[q_base + (t + i) * stride + column] = sum[4u * c + i][j];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `seqloom import`: a directory that transformers wrote, as a run directory.
+
+use super::files;
+use super::run_dir::RunDir;
+use clap::Args;
+use seqloom::checkpoint;
+use seqloom::error::{Error, Result};
+use seqloom::interchange::Foreign;
+use seqloom::models::transformer::Transformer;
+use seqloom::recipe::Recipe;
+use seqloom::tensor::Tensor;
+use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Arguments of `import`.
+#[derive(Args)]
+pub struct Import {
+    /// A directory with config.json, model.safetensors and tokenizer.json, of a Marian or Pegasus model
+    #[arg(value_name = "DIR")]
+    from: PathBuf,
+    /// The run directory to make
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+}
+
+/// A model with all that is needed to use it.
+pub struct Model {
+    /// What it is; its data and training, where somebody knows.
+    pub recipe: Recipe,
+    /// Its tokenizers.
+    pub tokenizers: Tokenizers,
+    /// Where the parameters come from, for messages.
+    pub file: String,
+    /// Its parameters.
+    pub parameters: Vec<(String, Tensor)>,
+}
+
+/// Imports. Nothing is written before all has been read and found right.
+pub fn run(args: &Import) -> Result<ExitCode> {
+    let out = args.out.display();
+    if args.out.file_name().is_none() || !files::list(&args.out)?.is_empty() {
+        return Err(Error::Input(format!("{out} is not a new directory; choose another --out")));
+    }
+    let model = read(&args.from)?;
+    let transformer = Transformer::new(&model.recipe.model, model.tokenizers.vocabulary());
+    RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters, None)?;
+    let count: usize = model.parameters.iter().map(|(_, t)| t.ty().elements()).sum();
+    eprintln!(
+        "{out}: {:.2} M parameters, {} tokens; try: seqloom translate --model {out}",
+        count as f64 / 1e6,
+        model.tokenizers.target().vocab_size()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a directory that transformers opens; what training would notice of what is lost is said on standard error.
+pub fn read(dir: &Path) -> Result<Model> {
+    let names = files::list(dir)?;
+    let has = |name: &str| names.iter().any(|n| n == name);
+    let text = |name: &str| -> Result<(String, String)> {
+        let path = dir.join(name);
+        Ok((path.display().to_string(), files::read_text(&path)?))
+    };
+    let config = text("config.json")?;
+    let generation = if has("generation_config.json") { Some(text("generation_config.json")?) } else { None };
+    let borrowed = generation.as_ref().map(|(file, text)| (file.as_str(), text.as_str()));
+    let mut foreign = Foreign::read((&config.0, &config.1), borrowed)?;
+    let tokenizer = |name: &str| text(name).and_then(|(file, text)| Tokenizer::from_json(&file, &text));
+    let (name, tokenizers) = match (has("tokenizer.json"), has("source_tokenizer.json")) {
+        (true, _) => ("tokenizer.json", Tokenizers::Shared(tokenizer("tokenizer.json")?)),
+        (_, true) => {
+            let (source, target) = (tokenizer("source_tokenizer.json")?, tokenizer("target_tokenizer.json")?);
+            ("source_tokenizer.json", Tokenizers::Separate { source, target })
+        }
+        _ => return Err(Error::Input(no_tokenizer(dir, &names))),
+    };
+    let tokenizers = foreign.tokenizers(&dir.join(name).display().to_string(), tokenizers)?;
+    let (file, tensors) = read_tensors(dir, &names)?;
+    let parameters = foreign.parameters(&file, tokenizers.vocabulary(), tensors)?;
+    for note in &foreign.notes {
+        eprintln!("warning: {}: {note}", config.0);
+    }
+    Ok(Model { recipe: foreign.recipe, tokenizers, file, parameters })
+}
+
+fn no_tokenizer(dir: &Path, names: &[String]) -> String {
+    let pieces = names.iter().find(|n| n.ends_with(".spm") || n.ends_with(".model"));
+    let found = pieces.map_or(String::new(), |name| format!(", and {name} is SentencePiece's, which is not read here"));
+    format!("{}: there is no tokenizer.json{found}; the tokenizer must be one that seqloom wrote", dir.display())
+}
+
+/// The tensors of a directory as f32, and the file that names them. A shard's bytes are gone before the next is read.
+fn read_tensors(dir: &Path, names: &[String]) -> Result<(String, Vec<(String, Tensor)>)> {
+    let load = |name: &str| {
+        let path = dir.join(name);
+        checkpoint::load_f32(&path.display().to_string(), &files::read(&path)?)
+    };
+    let has = |name: &str| names.iter().any(|n| n == name);
+    let (whole, index) = ("model.safetensors", "model.safetensors.index.json");
+    if has(whole) || !has(index) {
+        let pickle = names.iter().find(|n| n.ends_with(".bin"));
+        return match (has(whole), pickle) {
+            (false, Some(pickle)) => Err(Error::Input(format!(
+                "{}: there is no {whole}, and {pickle} is not read here; transformers' save_pretrained writes one",
+                dir.display()
+            ))),
+            _ => Ok((dir.join(whole).display().to_string(), load(whole)?)),
+        };
+    }
+    let file = dir.join(index).display().to_string();
+    let shards = read_index(&file, &files::read_text(&dir.join(index))?)?;
+    let mut tensors = vec![];
+    for (shard, wanted) in shards {
+        let mut found = load(&shard)?;
+        found.retain(|(name, _)| wanted.contains(name));
+        if let Some(name) = wanted.iter().find(|name| !found.iter().any(|(n, _)| n == *name)) {
+            return Err(Error::Input(format!(
+                "{}: {name} is missing, {index} says it is there",
+                dir.join(shard).display()
+            )));
+        }
+        tensors.extend(found);
+    }
+    Ok((file, tensors))
+}
+
+/// The tensors' names by shard.
+fn read_index(file: &str, text: &str) -> Result<BTreeMap<String, Vec<String>>> {
+    let wrong = |what: String| Error::Input(format!("{file}: {what}"));
+    let json: Value = serde_json::from_str(text).map_err(|e| wrong(format!("not JSON: {e}")))?;
+    let map = json["weight_map"].as_object().ok_or_else(|| wrong("weight_map is missing".into()))?;
+    let mut shards = BTreeMap::<String, Vec<String>>::new();
+    for (tensor, shard) in map {
+        let name = shard.as_str().filter(|n| n.ends_with(".safetensors") && !n.contains(['/', '\\', ':']));
+        let name =
+            name.ok_or_else(|| wrong(format!("weight_map: {tensor} is in {shard}, which is no shard beside it")))?;
+        shards.entry(name.into()).or_default().push(tensor.clone());
+    }
+    Ok(shards)
+}

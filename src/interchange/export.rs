@@ -1,0 +1,105 @@
+//! From a run to what transformers reads.
+
+use super::{Class, class};
+use crate::models::transformer::{Transformer, Vocabulary};
+use crate::network::positions;
+use crate::ops::positions::{sinusoids, sinusoids_split};
+use crate::recipe::{Positions, Recipe};
+use crate::tensor::{Tensor, Type};
+use crate::text::tokenizer::{BOS, EOS, PAD};
+use serde_json::{Value, json};
+
+/// The first `rows` positions (rows, d_model) of a kind that is added to embeddings and not learned.
+pub fn computed_positions(kind: Positions, rows: usize, d_model: usize) -> Option<Tensor> {
+    match kind {
+        Positions::Sinusoidal => Some(sinusoids(rows, d_model)),
+        Positions::SinusoidalSplit => Some(sinusoids_split(rows, d_model)),
+        Positions::Learned | Positions::Rotary => None,
+    }
+}
+
+/// `config.json`: every field of the class, because its defaults are those of other models. Where there is no class,
+/// the same words without one. `seqloom` holds what the class has no field for; `start` is what outputs begin with where
+/// sentences have no marks.
+pub fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
+    let mut config = json!({
+        "model_type": "seqloom",
+        "is_encoder_decoder": true,
+        "vocab_size": m.vocabulary.source(),
+        "decoder_vocab_size": m.vocabulary.target(),
+        "d_model": m.d_model,
+        "encoder_layers": m.encoder_layers,
+        "decoder_layers": m.decoder_layers,
+        "encoder_attention_heads": m.heads,
+        "decoder_attention_heads": m.heads,
+        "encoder_ffn_dim": m.ffn,
+        "decoder_ffn_dim": m.ffn,
+        "dropout": recipe.model.dropout,
+        "attention_dropout": recipe.model.dropout,
+        "activation_dropout": 0.0,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+        "activation_function": recipe.model.activation.to_string(),
+        "scale_embedding": m.scale_embedding,
+        "share_encoder_decoder_embeddings": m.tie_embeddings && matches!(m.vocabulary, Vocabulary::Shared(_)),
+        "tie_word_embeddings": m.tie_embeddings,
+        "max_position_embeddings": positions(recipe, 1),
+        "init_std": (m.d_model as f64).powf(-0.5),
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "decoder_start_token_id": start.unwrap_or(BOS),
+        "forced_eos_token_id": null,
+        "use_cache": true,
+        "dtype": "float32",
+        "seqloom": {
+            "norm": recipe.model.norm.to_string(),
+            "norm_eps": recipe.model.norm_eps,
+            "positions": recipe.model.positions.to_string(),
+            "bias": m.bias,
+        },
+    });
+    if let Ok(class) = class(&recipe.model, m.vocabulary) {
+        config["model_type"] = class.model_type().into();
+        config["architectures"] = json!([class.name()]);
+    }
+    config
+}
+
+/// `generation_config.json`: greedy, as `seqloom translate`; transformers counts the token that the decoder starts with.
+pub fn generation_config(recipe: &Recipe, start: Option<u32>) -> Value {
+    json!({
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": start.is_none().then_some(EOS),
+        "decoder_start_token_id": start.unwrap_or(BOS),
+        "forced_eos_token_id": null,
+        "max_length": recipe.decode.max_length.min(positions(recipe, 1)) + 1,
+        "num_beams": 1,
+        "do_sample": false,
+    })
+}
+
+/// The tensors that the class wants in `model.safetensors` and that are no parameters here: positions, which it would
+/// compute half-split, and zeros for what this model has not. None where there is no class.
+pub fn extras(recipe: &Recipe, m: &Transformer, parameters: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+    let Ok(class) = class(&recipe.model, m.vocabulary) else { return vec![] };
+    let zeros = |dims: &[usize]| Tensor::zeros(&Type::f32(dims));
+    let find = |name: &str| parameters.iter().find(|(n, _)| n == name).map(|(_, t)| t);
+    let mut all = vec![("final_logits_bias".to_string(), zeros(&[1, m.vocabulary.target()]))];
+    let rows = positions(recipe, 1);
+    if let Some(table) = computed_positions(m.positions, rows, m.d_model) {
+        all.extend(
+            ["encoder", "decoder"].map(|stack| (format!("model.{stack}.embed_positions.weight"), table.clone())),
+        );
+    }
+    if !m.bias {
+        for d in m.declarations(rows).iter().filter(|d| d.dims.len() == 2 && d.name.contains(".layers.")) {
+            all.push((d.name.replace(".weight", ".bias"), zeros(&d.dims[..1])));
+        }
+    }
+    // Pegasus has a shared table beside three of its own, too, and hands it out as the input's.
+    let shared = (class == Class::Pegasus && !m.tie_embeddings).then(|| find("model.encoder.embed_tokens.weight"));
+    all.extend(shared.flatten().map(|table| ("model.shared.weight".to_string(), table.clone())));
+    all
+}

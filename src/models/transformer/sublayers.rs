@@ -1,0 +1,153 @@
+//! The sublayers: attention and feed-forward, each with its residual connection, dropout and layer norm.
+
+use super::{Context, KeysValues, Tokens, Transformer};
+use crate::graph::{Graph, Value};
+use crate::ops::attention::Attention;
+use crate::ops::dropout::Dropout;
+use crate::ops::matmul;
+use crate::parameters::Weights;
+use crate::recipe::{Activation, Norm, Positions};
+
+/// What runs through a stack.
+pub(super) struct Stream {
+    /// What the next residual connection adds to.
+    x: Value,
+    /// What the next sublayer reads, and in the end the stack's reader: x itself after post-norm, its layer norm before
+    /// a pre-norm sublayer.
+    pub normed: Value,
+    /// The layer norms still to come.
+    norms: std::vec::IntoIter<String>,
+}
+
+/// Which keys an attention sees.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    lengths: Value,
+    /// As the fused kernel wants them.
+    mask: Value,
+    causal: bool,
+}
+
+impl Transformer {
+    /// The embedded tokens of a stack, before its first sublayer.
+    pub(super) fn stream(&self, g: &mut Graph, w: &Weights, stack: &str, tokens: Tokens, c: &Context) -> Stream {
+        let x = self.embed(g, w, stack, tokens, c);
+        let mut norms = self.norms(stack).into_iter();
+        let normed = match self.norm {
+            Norm::Post => x,
+            Norm::Pre => {
+                let [weight, bias] = norm_weights(w, &norms.next().expect("a norm before the first sublayer"));
+                g.layer_norm(x, weight, bias, self.norm_eps)
+            }
+        };
+        Stream { x, normed, norms }
+    }
+
+    pub(super) fn seen(&self, g: &mut Graph, lengths: Value, causal: bool, c: &Context) -> Seen {
+        let step = c.step.filter(|_| self.dropout > 0.0);
+        Seen { lengths, mask: g.attention_mask(lengths, step), causal }
+    }
+
+    pub(super) fn keys_values(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> KeysValues {
+        (linear(g, w, &format!("{name}.k_proj"), x), linear(g, w, &format!("{name}.v_proj"), x))
+    }
+
+    /// Keys and values of self-attention.
+    pub(super) fn own_keys_values(&self, g: &mut Graph, w: &Weights, name: &str, x: Value, c: &Context) -> KeysValues {
+        let (k, v) = self.keys_values(g, w, name, x);
+        (self.turn(g, k, c), v)
+    }
+
+    /// Rotary positions: the queries and keys of self-attention are turned. Those of the encoder–decoder attention are
+    /// not, whose distances would mean nothing.
+    fn turn(&self, g: &mut Graph, x: Value, c: &Context) -> Value {
+        match (self.positions, c.positions) {
+            (Positions::Rotary, table) => g.rotary(x, table.expect("a table of sinusoids"), c.start),
+            _ => x,
+        }
+    }
+
+    /// softmax(Q Kᵀ / sqrt(d_k)) V per head, heads side by side, projected, and what follows a sublayer.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn attention(
+        &self,
+        g: &mut Graph,
+        w: &Weights,
+        name: &str,
+        x: &mut Stream,
+        (k, v): KeysValues,
+        seen: Seen,
+        c: &Context,
+    ) {
+        let sublayer = name.rsplit('.').next().unwrap_or(name);
+        let y = g.scoped(sublayer, |g| {
+            let q = linear(g, w, &format!("{name}.q_proj"), x.normed);
+            let q = if sublayer == "self_attn" { self.turn(g, q, c) } else { q };
+            let scale = 1.0 / ((self.d_model / self.heads) as f32).sqrt();
+            let context = if c.record {
+                let scores = g.attention_scores(q, k, self.heads);
+                let p = g.softmax(scores, seen.lengths, scale, seen.causal);
+                g.output(&format!("{name}.weights"), p);
+                let p = self.drop(g, p, c, "weights");
+                g.attention_context(p, v, self.heads)
+            } else {
+                let dropout = self.dropout_at(g, c, "weights").unwrap_or(Dropout { p: 0.0, site: 0 });
+                let options = Attention { heads: self.heads, scale, causal: seen.causal, dropout };
+                g.attention(q, k, v, seen.mask, options)
+            };
+            linear(g, w, &format!("{name}.out_proj"), context)
+        });
+        self.residual(g, w, sublayer, x, y, c);
+    }
+
+    pub(super) fn feed_forward(&self, g: &mut Graph, w: &Weights, name: &str, x: &mut Stream, c: &Context) {
+        let y = g.scoped("ffn", |g| {
+            let (fc1, bias) = (w.get(&format!("{name}.fc1.weight")), w.find(&format!("{name}.fc1.bias")));
+            let epilogue = match self.activation {
+                Activation::Relu => matmul::Activation::Relu,
+                // Their derivatives need what went in, which an epilogue does not keep.
+                Activation::Gelu | Activation::GeluNew => matmul::Activation::None,
+            };
+            let inner = g.linear(x.normed, fc1, bias, epilogue);
+            let inner = match self.activation {
+                Activation::Relu => inner,
+                Activation::Gelu => g.gelu(inner),
+                Activation::GeluNew => g.gelu_new(inner),
+            };
+            linear(g, w, &format!("{name}.fc2"), inner)
+        });
+        self.residual(g, w, "ffn", x, y, c);
+    }
+
+    /// x + Dropout(y), and its layer norm: after post-norm that is the new x, else the next sublayer's input.
+    fn residual(&self, g: &mut Graph, w: &Weights, sublayer: &str, x: &mut Stream, y: Value, c: &Context) {
+        let dropout = c.step.and_then(|step| Some((self.dropout_at(g, c, sublayer)?, step)));
+        let weights = norm_weights(w, &x.norms.next().expect("a norm for every sublayer"));
+        let (sum, normed) = g.add_norm(x.x, y, weights, self.norm_eps, dropout);
+        x.normed = normed;
+        x.x = match self.norm {
+            Norm::Post => normed,
+            Norm::Pre => sum,
+        };
+    }
+
+    /// Dropout of this place of the model, if there is any.
+    fn dropout_at(&self, g: &Graph, c: &Context, place: &str) -> Option<Dropout> {
+        c.step.and_then(|_| g.dropout_at(self.dropout, place))
+    }
+
+    pub(super) fn drop(&self, g: &mut Graph, x: Value, c: &Context, place: &str) -> Value {
+        match c.step {
+            Some(step) => g.dropout(x, self.dropout, step, place),
+            None => x,
+        }
+    }
+}
+
+fn linear(g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {
+    g.linear(x, w.get(&format!("{name}.weight")), w.find(&format!("{name}.bias")), matmul::Activation::None)
+}
+
+fn norm_weights(w: &Weights, name: &str) -> [Value; 2] {
+    ["weight", "bias"].map(|part| w.get(&format!("{name}.{part}")))
+}

@@ -1,0 +1,92 @@
+//! Reading a `tokenizer.json`: what is not as this program writes it is refused.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use tokenizers::ModelWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+
+use super::learn::pieces;
+use super::{Kind, SPECIALS, Tokenizer, UNK, pre_tokenizer};
+
+/// The tokenizer in `json`, or what is wrong with it.
+pub(super) fn tokenizer(json: &Value) -> std::result::Result<Tokenizer, String> {
+    let kind = match json["model"]["type"].as_str() {
+        Some("BPE") => Kind::Bpe,
+        Some("WordLevel") if json["pre_tokenizer"]["type"] == "Split" => Kind::Char,
+        Some("WordLevel") => Kind::Word,
+        _ => return Err("model.type is neither \"BPE\" nor \"WordLevel\"".into()),
+    };
+    let lowercase = json["normalizer"]["type"] == "Lowercase";
+    let vocab = vocabulary(&json["model"]["vocab"])?;
+    if !SPECIALS.iter().zip(0..).all(|(&token, id)| vocab.get(token) == Some(&id)) {
+        return Err(format!("tokens 0 to 3 are not {}", SPECIALS.join(" ")));
+    }
+    match kind {
+        Kind::Bpe => check_merges(&vocab, &json["model"]["merges"])?,
+        Kind::Char if vocab.iter().any(|(token, &id)| id > UNK && token.chars().count() != 1) => {
+            return Err("a token is not one character".into());
+        }
+        Kind::Char => {}
+        Kind::Word => {
+            let cut = pre_tokenizer(Kind::Word);
+            if let Some((token, _)) = vocab.iter().find(|&(&token, &id)| id > UNK && pieces(&cut, token) != [token]) {
+                return Err(format!("the token {token:?} is not one word"));
+            }
+        }
+    }
+    // Only the vocabulary and the merges are taken from the file; comparing what comes of them with the whole file
+    // finds every option of the model, such as a dropout, that would change the tokens.
+    let (name, unknown) = match kind {
+        Kind::Bpe => ("BPE", None),
+        Kind::Char | Kind::Word => ("WordLevel", Some(SPECIALS[UNK as usize])),
+    };
+    let (vocab, merges) = (&json["model"]["vocab"], &json["model"]["merges"]);
+    let model = json!({ "type": name, "unk_token": unknown, "vocab": vocab, "merges": merges });
+    let model: ModelWrapper = serde_json::from_value(model).map_err(|error| error.to_string())?;
+    let tokenizer = Tokenizer::assemble(kind, lowercase, model);
+    let ours: Value = serde_json::from_str(&tokenizer.to_json()).expect("what was just written");
+    // Truncation, padding and post-processing may differ: they are done elsewhere, and this file's are not used.
+    let parts = ["/added_tokens", "/normalizer", "/pre_tokenizer", "/decoder", "/model"];
+    match parts.iter().find(|part| json.pointer(part) != ours.pointer(part)) {
+        Some(part) => Err(format!("its {} differs from ours", &part[1..])),
+        None => Ok(tokenizer),
+    }
+}
+
+/// Token to id; the ids are 0, 1, 2, … without holes.
+fn vocabulary(json: &Value) -> std::result::Result<HashMap<&str, u32>, String> {
+    let tokens = json.as_object().ok_or("model.vocab is missing")?;
+    let mut seen = vec![false; tokens.len()];
+    let mut vocab = HashMap::with_capacity(tokens.len());
+    for (token, id) in tokens {
+        let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        match id.and_then(|id| Some((id, seen.get_mut(id as usize)?))) {
+            Some((id, seen)) if !*seen => {
+                *seen = true;
+                vocab.insert(token.as_str(), id);
+            }
+            _ => return Err(format!("the ids in model.vocab are not 0 to {}", tokens.len() - 1)),
+        }
+    }
+    Ok(vocab)
+}
+
+/// Every byte has a token, and every merge joins two plain tokens into a third: the crate takes the first for granted
+/// and panics on some merges that break the second.
+fn check_merges(vocab: &HashMap<&str, u32>, merges: &Value) -> std::result::Result<(), String> {
+    let plain = |token: &str| vocab.get(token).is_some_and(|&id| id > UNK);
+    if !ByteLevel::alphabet().iter().all(|byte| plain(byte.encode_utf8(&mut [0; 4]))) {
+        return Err("model.vocab lacks a byte".into());
+    }
+    for merge in merges.as_array().ok_or("model.merges is missing")? {
+        let pair = merge.as_array().map(Vec::as_slice);
+        let Some([Value::String(left), Value::String(right)]) = pair else {
+            return Err("an entry of model.merges is not a pair of tokens".into());
+        };
+        if !(plain(left) && plain(right) && plain(&format!("{left}{right}"))) {
+            return Err("an entry of model.merges has a token that model.vocab lacks".into());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+"""Opens run directories with transformers and stores what it computes from them.
+
+    pip install torch transformers safetensors
+    cargo build --release
+    python tests/golden/transformers_check.py
+
+The stored files were made with transformers 5.23.0 and torch 2.15.0 on the CPU.
+Another version or processor may change the last bits of the logits.
+
+For each of RUNS it lets seqloom make a run directory, spreads the parameters so
+that no term of the model can hide (norms that are not 1, biases that are not 0),
+opens the directory with the class that its config.json names, and asserts that
+no key is missing, unexpected or of another shape. Beside this file it writes
+
+    transformers/NAME/                what a run directory has for transformers
+    transformers/NAME.safetensors     source, target (I32), lengths (I32), logits
+    transformers/texts.json           for each NAME: texts, the ids that AutoTokenizer
+                                      gives them with and without </s>, and what
+                                      generate() makes of them
+    transformers/saved_NAME/          the same model as save_pretrained writes it
+
+A directory that is there already, made by anybody, is checked in the same way:
+
+    python tests/golden/transformers_check.py runs/mine
+
+then nothing is stored.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import safetensors.torch
+import torch
+import transformers
+
+HERE = Path(__file__).parent
+PROGRAM = HERE.parent.parent / "target" / "release" / "seqloom"
+GOLDEN = HERE / "transformers"
+SEED = 5
+
+TEXTS = ["the dog sees a cat", "a cat", "big dogs!", " </s>  ", "ein großer Hund 🐕"]
+CORPUS = [
+    ("der hund sieht eine katze", "the dog sees a cat"),
+    ("ein großer hund liebt die kleine katze", "a big dog loves the small cat"),
+    ("die frau sieht den mann heute", "the woman sees the man today"),
+    ("der mann und die frau gehen", "the man and the woman go"),
+] * 5
+
+# Each is `--set` for a recipe, which differs from the others in all that it can.
+SMALL = dict(d_model=8, heads=2, encoder_layers=1, decoder_layers=2, ffn=12)
+LARGER = dict(d_model=16, heads=4, encoder_layers=2, decoder_layers=2, ffn=24)
+RUNS = {
+    "marian": (LARGER, {"tokenizer.kind": "char"}),
+    "pegasus": (LARGER, {"model.norm": "pre", "model.activation": "gelu", "tokenizer.vocab_size": 270}),
+    "marian_separate": (
+        SMALL,
+        {
+            "tokenizer.kind": "char",
+            "tokenizer.shared": "false",
+            "model.bias": "false",
+            "model.scale_embedding": "false",
+            "model.activation": "gelu_new",
+            "model.positions": "sinusoidal_split",
+        },
+    ),
+    "pegasus_untied": (
+        SMALL,
+        {
+            "tokenizer.kind": "word",
+            "tokenizer.lowercase": "true",
+            "model.norm": "pre",
+            "model.tie_embeddings": "false",
+            "model.positions": "learned",
+        },
+    ),
+}
+SAVED = {"marian": torch.float16, "pegasus_untied": torch.bfloat16}
+FILES = ["config.json", "generation_config.json", "model.safetensors"]
+SHARED = ["tokenizer.json", "tokenizer_config.json"]
+SEPARATE = ["source_tokenizer.json", "target_tokenizer.json"]
+
+
+def make(name, sizes, settings):
+    """A run directory of a few steps of training, its parameters spread."""
+    sets = {f"model.{key}": value for key, value in sizes.items()} | {
+        "data.source": "a.de",
+        "data.target": "a.en",
+        "data.max_length": 44,
+        "data.valid_fraction": 0.25,
+        "decode.max_length": 20,
+        "train.steps": 20,
+        "train.lr": 1e-2,
+        "train.batch_tokens": 400,
+    }
+    arguments = [f"--set={key}={value}" for key, value in (sets | settings).items()]
+    with tempfile.TemporaryDirectory() as place:
+        place = Path(place)
+        (place / "a.de").write_text("".join(source + "\n" for source, _ in CORPUS))
+        (place / "a.en").write_text("".join(target + "\n" for _, target in CORPUS))
+        (place / f"{name}.toml").write_text("")
+        command = [PROGRAM.resolve(), "train", f"{name}.toml", "--device", "cpu", "--out", "run", *arguments]
+        subprocess.run(command, cwd=place, check=True, capture_output=True)
+        spread(place / "run" / "model.safetensors")
+        shutil.rmtree(GOLDEN / name, ignore_errors=True)
+        (GOLDEN / name).mkdir(parents=True)
+        for file in FILES + (SHARED if (place / "run" / SHARED[0]).exists() else SEPARATE):
+            shutil.copy(place / "run" / file, GOLDEN / name)
+
+
+def spread(file):
+    config = json.loads((file.parent / "config.json").read_text())["seqloom"]
+    tensors = safetensors.torch.load_file(file)
+    rng = torch.Generator().manual_seed(SEED)
+    for name, tensor in sorted(tensors.items()):
+        # Positions that are computed, and zeros in place of what the model has not, stay.
+        if not learned(name, config) or name == "final_logits_bias" or not tensor.any() and not config["bias"]:
+            continue
+        tensor += torch.randn(tensor.shape, generator=rng) * (0.3 if tensor.dim() == 2 else 0.2)
+    if "model.shared.weight" in tensors and "model.encoder.embed_tokens.weight" in tensors:
+        tensors["model.shared.weight"] = tensors["model.encoder.embed_tokens.weight"].clone()
+    # Sorted as seqloom's own are, so that reading and writing gives the same bytes.
+    safetensors.torch.save_file(tensors, file, metadata={"format": "pt"})
+
+
+def learned(name, config):
+    return "embed_positions" not in name or config["positions"] == "learned"
+
+
+def open_run(directory):
+    """The model, its class asked for by name, with nothing missing or left over."""
+    named = json.loads((directory / "config.json").read_text())["architectures"]
+    model, info = getattr(transformers, named[0]).from_pretrained(directory, output_loading_info=True)
+    for what, keys in info.items():
+        assert not keys, f"{directory}: {what}: {keys}"
+    auto = transformers.AutoModelForSeq2SeqLM.from_pretrained(directory)
+    assert type(auto) is type(model)
+    stored = safetensors.torch.load_file(directory / "model.safetensors")
+    state = model.state_dict()
+    for name, tensor in stored.items():
+        assert torch.equal(state[name], tensor), f"{directory}: {name} is not what was stored"
+    print(f"{directory}: {type(model).__name__}, {len(stored)} tensors, nothing missing or unexpected")
+    return model.eval()
+
+
+def open_tokenizers(directory):
+    """For both sides. transformers finds a shared one by itself."""
+    if (directory / SHARED[0]).exists():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+        return tokenizer, tokenizer
+    special = dict(pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>", split_special_tokens=True)
+    inputs = dict(model_input_names=["input_ids", "attention_mask"])
+    return tuple(
+        transformers.PreTrainedTokenizerFast(tokenizer_file=str(directory / file), **special, **inputs) for file in SEPARATE
+    )
+
+
+@torch.no_grad()
+def reference(directory):
+    """Logits for sources of unequal length, and what the tokenizer and generate() say."""
+    model, (source, target) = open_run(directory), open_tokenizers(directory)
+    batch = source([text for text, _ in CORPUS[:3]], padding=True, return_tensors="pt")
+    rng = torch.Generator().manual_seed(SEED)
+    read = torch.randint(4, len(target), (3, 7), generator=rng)
+    read[:, 0] = model.config.decoder_start_token_id
+    logits = model(**batch, decoder_input_ids=read).logits
+    assert logits.isfinite().all() and logits.std() > 0.5, logits.std()
+    tensors = {
+        "source": batch["input_ids"].int(),
+        "lengths": batch["attention_mask"].sum(1).int(),
+        "target": read.int(),
+        "logits": logits.contiguous(),
+    }
+    words = [source(text)["input_ids"] for text in TEXTS]
+    plain = [source(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
+    assert words == [ids + [model.config.eos_token_id] for ids in plain]
+    inputs = source(TEXTS, padding=True, return_tensors="pt")
+    generated = target.batch_decode(model.generate(**inputs), skip_special_tokens=True)
+    return tensors, dict(texts=TEXTS, ids=plain, generated=generated)
+
+
+def save(name, dtype):
+    """As transformers writes it: in halves, in shards, a Marian without its positions."""
+    directory = GOLDEN / f"saved_{name}"
+    shutil.rmtree(directory, ignore_errors=True)
+    open_run(GOLDEN / name).to(dtype).save_pretrained(directory, max_shard_size="8KB")
+    open_tokenizers(GOLDEN / name)[0].save_pretrained(directory)
+
+
+def main():
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    if sys.argv[1:]:
+        for directory in sys.argv[1:]:
+            for text, generated in zip(TEXTS, reference(Path(directory))[1]["generated"]):
+                print(f"    {text!r} -> {generated!r}")
+        return
+    texts = {}
+    for name, (sizes, settings) in RUNS.items():
+        make(name, sizes, settings)
+        tensors, texts[name] = reference(GOLDEN / name)
+        safetensors.torch.save_file(tensors, GOLDEN / f"{name}.safetensors")
+    for name, dtype in SAVED.items():
+        save(name, dtype)
+    (GOLDEN / "texts.json").write_text(json.dumps(texts, indent=1, ensure_ascii=False) + "\n")
+
+
+main()

@@ -1,0 +1,188 @@
+//! Run directories as transformers sees them: its logits, its tokens, its translations, and what it saved, in
+//! `tests/golden/transformers` (`tests/golden/transformers_check.py` made them).
+
+mod device;
+
+use half::{bf16, f16};
+use pollster::block_on;
+use safetensors::{Dtype, SafeTensors};
+use seqloom::checkpoint;
+use seqloom::decode::Decoder;
+use seqloom::device::Device;
+use seqloom::graph::Graph;
+use seqloom::interchange::{self, Foreign};
+use seqloom::models::transformer::Transformer;
+use seqloom::network::{Network, positions};
+use seqloom::plan::Plan;
+use seqloom::recipe::Recipe;
+use seqloom::tensor::{Tensor, Type};
+use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
+use std::fs;
+use std::path::PathBuf;
+
+const RUNS: [&str; 4] = ["marian", "pegasus", "marian_separate", "pegasus_untied"];
+
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/transformers").join(name)
+}
+
+fn text(name: &str) -> String {
+    fs::read_to_string(golden(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// A stored directory, read.
+struct Run {
+    recipe: Recipe,
+    tokenizers: Tokenizers,
+    model: Transformer,
+    parameters: Vec<(String, Tensor)>,
+}
+
+impl Run {
+    fn read(name: &str) -> Run {
+        let file = |file: &str| text(&format!("{name}/{file}"));
+        let (config, generation) = (file("config.json"), file("generation_config.json"));
+        let mut foreign =
+            Foreign::read(("config.json", &config), Some(("generation_config.json", &generation))).expect("a config");
+        let tokenizer = |name: &str| Tokenizer::from_json(name, &file(name)).expect("a tokenizer");
+        let tokenizers = match golden(name).join("tokenizer.json").exists() {
+            true => Tokenizers::Shared(tokenizer("tokenizer.json")),
+            false => Tokenizers::Separate {
+                source: tokenizer("source_tokenizer.json"),
+                target: tokenizer("target_tokenizer.json"),
+            },
+        };
+        let tokenizers = foreign.tokenizers("tokenizer.json", tokenizers).expect("its tokenizers");
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(golden(name)).expect("a directory").map(|e| e.unwrap().path()).collect();
+        files.sort();
+        let tensors = files.iter().filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
+        let tensors = tensors.flat_map(|f| checkpoint::load_f32(name, &fs::read(f).expect("bytes")).expect("tensors"));
+        let parameters = foreign.parameters(name, tokenizers.vocabulary(), tensors.collect()).expect("parameters");
+        let model = Transformer::new(&foreign.recipe.model, tokenizers.vocabulary());
+        Run { recipe: foreign.recipe, tokenizers, model, parameters }
+    }
+
+    fn network(&self, device: Device) -> Network {
+        let mut network =
+            Network::new(device, self.model.clone(), positions(&self.recipe, 64), false).expect("it fits");
+        network.write_parameters("golden", &self.parameters).expect("they fit");
+        network
+    }
+}
+
+/// The stored tensor, whose integers become ids.
+fn reference(name: &str, tensor: &str) -> Tensor {
+    let bytes = fs::read(golden(&format!("{name}.safetensors"))).expect("a file");
+    let all = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let view = all.tensor(tensor).unwrap_or_else(|e| panic!("{tensor}: {e}"));
+    match view.dtype() {
+        Dtype::F32 => Tensor::from_bytes(&Type::f32(view.shape()), view.data()),
+        Dtype::I32 => Tensor::from_bytes(&Type::u32(view.shape()), view.data()),
+        other => panic!("{tensor} is {other:?}"),
+    }
+}
+
+/// All logits (rows, T, V) at once.
+fn logits(network: &mut Network, source: &Tensor, lengths: &Tensor, target: &Tensor) -> Tensor {
+    let [(rows, s), (_, t)] = [source, target].map(|x| (x.ty().dims[0], x.ty().dims[1]));
+    let mut g = Graph::new();
+    let weights = network.parameters.bind(&mut g);
+    let context = network.context(&mut g, None);
+    let x = network.source_tokens(&mut g, rows, s);
+    let y = network.target_tokens(&mut g, "target", rows, t);
+    let memory = network.model.encode(&mut g, &weights, x, &context);
+    let states = network.model.decode(&mut g, &weights, y, memory, x.lengths, &context);
+    let logits = network.model.logits(&mut g, &weights, states);
+    g.output("logits", logits);
+    let plan = Plan::new(g, &network.device.limits()).expect("it fits");
+    let program = block_on(network.device.load(vec![plan])).expect("the shaders compile");
+    let full = Tensor::u32([rows], vec![t as u32; rows]);
+    let start = Tensor::u32([1], vec![0]);
+    let feeds = [
+        ("source", source),
+        ("source_lengths", lengths),
+        ("target", target),
+        ("target_lengths", &full),
+        ("start", &start),
+    ];
+    network.device.run(program, &feeds);
+    block_on(network.device.read(program, "logits")).expect("logits")
+}
+
+fn devices() -> [(&'static str, Device); 2] {
+    [("CPU", Device::cpu()), ("GPU", Device::Gpu(Box::new(device::open())))]
+}
+
+#[test]
+fn logits_are_those_of_transformers() {
+    for name in RUNS {
+        let run = Run::read(name);
+        let [source, lengths, target, want] = ["source", "lengths", "target", "logits"].map(|t| reference(name, t));
+        for (device, network) in devices() {
+            let have = logits(&mut run.network(network), &source, &lengths, &target);
+            assert_eq!(have.ty().elements(), want.ty().elements());
+            let mut worst = 0f32;
+            for (i, (have, want)) in have.as_f32().iter().zip(want.as_f32()).enumerate() {
+                let apart = (have - want).abs();
+                assert!(apart <= 1e-4, "{name} on the {device}: logit {i} is {have}, in transformers {want}");
+                worst = worst.max(apart);
+            }
+            println!("{name} on the {device}: logits at most {worst:.1e} apart");
+        }
+    }
+}
+
+#[test]
+fn tokens_and_translations_are_those_of_transformers() {
+    let stored: serde_json::Value = serde_json::from_str(&text("texts.json")).expect("JSON");
+    for name in RUNS {
+        let run = Run::read(name);
+        let strings =
+            |key: &str| -> Vec<String> { serde_json::from_value(stored[name][key].clone()).expect("strings") };
+        let texts = strings("texts");
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| run.tokenizers.source().encode(text)).collect();
+        assert_eq!(serde_json::json!(ids), stored[name]["ids"], "{name}");
+        let mut network = run.network(Device::cpu());
+        let mut decoder = Decoder::new(&mut network, run.recipe.decode.max_length);
+        let translations = block_on(decoder.greedy(&mut network, &ids)).expect("the device works");
+        let translations: Vec<String> = translations.iter().map(|ids| run.tokenizers.target().decode(ids)).collect();
+        assert_eq!(translations, strings("generated"), "{name}");
+        assert!(translations.iter().any(|t| *t != translations[0]), "{name}: {translations:?}");
+    }
+}
+
+/// What is stored is what a run has: the same words, the same tensors, the same bytes.
+#[test]
+fn a_directory_comes_back_byte_for_byte() {
+    for name in RUNS {
+        let run = Run::read(name);
+        let json =
+            |file: &str| -> serde_json::Value { serde_json::from_str(&text(&format!("{name}/{file}"))).expect("JSON") };
+        assert_eq!(interchange::config(&run.recipe, &run.model, None), json("config.json"), "{name}");
+        assert_eq!(interchange::generation_config(&run.recipe, None), json("generation_config.json"), "{name}");
+        let extras = interchange::extras(&run.recipe, &run.model, &run.parameters);
+        let bytes = checkpoint::save(run.parameters.iter().chain(&extras)).expect("bytes");
+        assert!(bytes == fs::read(golden(&format!("{name}/model.safetensors"))).expect("a file"), "{name}");
+        let tokenizer = if run.recipe.tokenizer.shared { "tokenizer.json" } else { "source_tokenizer.json" };
+        assert_eq!(run.tokenizers.source().to_json(), text(&format!("{name}/{tokenizer}")), "{name}");
+    }
+}
+
+/// transformers' save_pretrained after `.half()`, in shards and without Marian's positions, and after `.bfloat16()`.
+#[test]
+fn what_transformers_saved_in_halves_is_read() {
+    let f16 = |v: f32| f16::from_f32(v).to_f32();
+    let bf16 = |v: f32| bf16::from_f32(v).to_f32();
+    let cases: [(&str, fn(f32) -> f32); 2] = [("marian", f16), ("pegasus_untied", bf16)];
+    for (name, round) in cases {
+        let (run, saved) = (Run::read(name), Run::read(&format!("saved_{name}")));
+        assert_eq!(saved.recipe.model, run.recipe.model, "{name}");
+        assert_eq!(saved.parameters.len(), run.parameters.len());
+        let find = |name: &str| &saved.parameters.iter().find(|(n, _)| n == name).expect("a parameter").1;
+        for (parameter, tensor) in &run.parameters {
+            let rounded: Vec<f32> = tensor.as_f32().iter().map(|v| round(*v)).collect();
+            assert_eq!(find(parameter).as_f32(), rounded, "{name}: {parameter}");
+        }
+    }
+}
