@@ -1,4 +1,4 @@
-// C = activation(op(A) op(B) + bias), one matrix of the batch per z, op transposes or not
+// C = activation(op(A) op(B) + bias), plus what C holds where ADD; one matrix of the batch per z, op transposes or not
 // One workgroup per BM x BN tile of C, a TM x TN part of it in the registers of each thread; slices of BK columns of A
 // and rows of B pass through workgroup memory. Sums run over k in ascending order. Contiguous dimensions are multiples
 // of 4.
@@ -21,6 +21,7 @@ override HEADS_A: u32;
 override HEADS_B: u32;
 override HEADS_C: u32;
 override BIAS: bool;
+override ADD: bool = false; // C holds what the product is added to
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>; // (batch, M, K)
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // (batch, K, N)
@@ -124,7 +125,12 @@ fn matmul(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
                 if (BIAS) {
                     value += bias[n];
                 }
-                c[c_base + m * run.y * HEADS_C + n] = activate(value);
+                let at = c_base + m * run.y * HEADS_C + n;
+                value = activate(value);
+                if (ADD) {
+                    value += c[at];
+                }
+                c[at] = value;
             }
         }
     }

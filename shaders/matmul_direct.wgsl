@@ -1,4 +1,4 @@
-// C = activation(op(A) op(B) + bias), one matrix of the batch per z, op transposes or not
+// C = activation(op(A) op(B) + bias), plus what C holds where ADD; one matrix of the batch per z, op transposes or not
 // One thread per TM x TN tile of C, in registers and straight from the buffers: for adapters on which a barrier costs
 // more than a load. Sums run over k in ascending order. Contiguous dimensions are multiples of 4.
 import package::lib::activation::{activate};
@@ -13,6 +13,7 @@ override HEADS_A: u32;
 override HEADS_B: u32;
 override HEADS_C: u32;
 override BIAS: bool;
+override ADD: bool = false; // C holds what the product is added to
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>; // (batch, M, K)
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // (batch, K, N)
@@ -94,7 +95,12 @@ fn matmul_direct(@builtin(global_invocation_id) id: vec3<u32>) {
                 if (BIAS) {
                     value += bias[n];
                 }
-                c[c_base + (m0 + i) * run.y * HEADS_C + n] = activate(value);
+                let at = c_base + (m0 + i) * run.y * HEADS_C + n;
+                value = activate(value);
+                if (ADD) {
+                    value += c[at];
+                }
+                c[at] = value;
             }
         }
     }

@@ -1,4 +1,4 @@
-// C = activation(op(A) op(B) + bias), one matrix of the batch per z, op transposes or not
+// C = activation(op(A) op(B) + bias), plus what C holds where ADD; one matrix of the batch per z, op transposes or not
 // One subgroup of 8 lanes per 16 x 32 tile of C. Lanes lie along N with four columns each; a 16 x 4 block of A is sixteen
 // vec4s, of which each lane loads two and gets the others by broadcast. For software adapters, on which a load costs as
 // much as eight multiply-adds. Sums run over k in ascending order. Contiguous dimensions are multiples of 4.
@@ -11,6 +11,7 @@ override HEADS_A: u32;
 override HEADS_B: u32;
 override HEADS_C: u32;
 override BIAS: bool;
+override ADD: bool = false; // C holds what the product is added to
 
 @group(0) @binding(0) var<storage, read> a: array<vec4<f32>>; // (batch, M, K)
 @group(0) @binding(1) var<storage, read> b: array<vec4<f32>>; // (batch, K, N)
@@ -120,7 +121,12 @@ fn matmul_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
                 if (BIAS) {
                     value += bias[n0 + j];
                 }
-                c[c_base + (m0 + i) * run.y * HEADS_C + n0 + j] = activate(value);
+                let at = c_base + (m0 + i) * run.y * HEADS_C + n0 + j;
+                value = activate(value);
+                if (ADD) {
+                    value += c[at];
+                }
+                c[at] = value;
             }
         }
     }

@@ -1,4 +1,4 @@
-// C = activation(op(A) op(B) + bias), one matrix of the batch per z, op transposes or not
+// C = activation(op(A) op(B) + bias), plus what C holds where ADD; one matrix of the batch per z, op transposes or not
 // One thread per 4 x 4 tile of C; any sizes. Sums run over k in ascending order.
 import package::lib::activation::{activate};
 import package::lib::matrices::{matrix_base};
@@ -9,6 +9,7 @@ override HEADS_A: u32;
 override HEADS_B: u32;
 override HEADS_C: u32;
 override BIAS: bool;
+override ADD: bool = false; // C holds what the product is added to
 
 @group(0) @binding(0) var<storage, read> a: array<f32>; // (batch, M, K)
 @group(0) @binding(1) var<storage, read> b: array<f32>; // (batch, K, N)
@@ -54,7 +55,12 @@ fn matmul_ragged(@builtin(global_invocation_id) id: vec3<u32>) {
                 if (BIAS) {
                     value += bias[n0 + j];
                 }
-                c[c_base + (m0 + i) * run.y * HEADS_C + n0 + j] = activate(value);
+                let at = c_base + (m0 + i) * run.y * HEADS_C + n0 + j;
+                value = activate(value);
+                if (ADD) {
+                    value += c[at];
+                }
+                c[at] = value;
             }
         }
     }

@@ -65,12 +65,22 @@ fn sweep(g: &mut Graph, results: &[(Value, Value)], wrt: &[Value], mut done: imp
         let dy: Vec<Option<Value>> = node.outputs.iter().map(|y| cotangent[y.0]).collect();
         if node.outputs.iter().any(|y| active[y.0]) && dy.iter().any(Option::is_some) {
             g.set_scope(&node.scope);
-            let dx = node.op.vjp(g, &node.inputs, &node.outputs, &dy);
-            assert_eq!(dx.len(), node.inputs.len(), "cotangents of {:?}", node.op);
-            for (&x, dx) in node.inputs.iter().zip(dx) {
-                if let (true, Some(dx)) = (active[x.0], dx) {
-                    assert_eq!(g.ty(dx), g.ty(x), "cotangent of an input of {:?}", node.op);
-                    add_cotangent(g, &mut cotangent, x, dx);
+            let fresh = g.nodes().len();
+            let parts: Vec<(Value, Value)> = match (g.known_gradient(node.outputs[0]).map(<[_]>::to_vec), &dy[..]) {
+                (Some(known), &[Some(dy)]) => known.into_iter().map(|(x, dx)| (x, times(g, dx, dy))).collect(),
+                _ => {
+                    let dx = node.op.vjp(g, &node.inputs, &node.outputs, &dy);
+                    assert_eq!(dx.len(), node.inputs.len(), "cotangents of {:?}", node.op);
+                    node.inputs.iter().zip(dx).filter_map(|(&x, dx)| Some((x, dx?))).collect()
+                }
+            };
+            for &(x, dx) in parts.iter().filter(|(x, _)| active[x.0]) {
+                assert_eq!(g.ty(dx), g.ty(x), "cotangent of an input of {:?}", node.op);
+                let once = parts.iter().filter(|other| g.base(other.1) == g.base(dx)).count() == 1;
+                let sum = cotangent[g.base(x).0].filter(|_| once).and_then(|sum| joined(g, sum, dx, fresh));
+                match sum {
+                    Some(sum) => cotangent[g.base(x).0] = Some(sum),
+                    None => add_cotangent(g, &mut cotangent, x, dx),
                 }
             }
             g.set_scope("");
@@ -94,6 +104,32 @@ fn add_cotangent(g: &mut Graph, cotangent: &mut [Option<Value>], x: Value, dx: V
         None => dx,
     };
     cotangent[base.0] = Some(sum);
+}
+
+/// sum + dx by the kernel that computes dx, where it can add and nothing else reads dx: one of the nodes from `fresh` on,
+/// which is then needed by nobody.
+fn joined(g: &mut Graph, sum: Value, dx: Value, fresh: usize) -> Option<Value> {
+    let part = g.base(dx);
+    let reads = |v: &Value| g.base(*v) == part;
+    if g.nodes()[fresh..].iter().any(|n| n.inputs.iter().any(reads)) {
+        return None;
+    }
+    let node = match *g.source(part) {
+        Source::Node { node, .. } if node >= fresh => g.nodes()[node].clone(),
+        _ => return None,
+    };
+    let op = node.op.adding()?;
+    let (dims, ty) = (g.ty(sum).dims.clone(), g.ty(part).dims.clone());
+    let sum = g.reshape(sum, &ty);
+    let sum = g.push_shared(op, &[node.inputs, vec![sum]].concat())[0];
+    Some(g.reshape(sum, &dims))
+}
+
+/// dx times one number.
+fn times(g: &mut Graph, dx: Value, dy: Value) -> Value {
+    let dims = g.ty(dx).dims.clone();
+    let dy = g.expand(dy, &dims);
+    g.mul(dx, dy)
 }
 
 /// Which values depend on `wrt`.

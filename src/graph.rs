@@ -2,6 +2,7 @@
 
 use crate::op::Op;
 use crate::tensor::Type;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -83,6 +84,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     outputs: Vec<(String, Value)>,
     stores: Vec<(Value, Value)>,
+    known_gradients: HashMap<Value, Vec<(Value, Value)>>,
     scope: Vec<String>,
 }
 
@@ -147,6 +149,22 @@ impl Graph {
         assert_eq!(self.ty(value), self.ty(to), "store of {} to {}", self.name(value), self.name(to));
         assert!(matches!(self.source(to), Source::Resident(..)), "{} is not resident", self.name(to));
         self.stores.push((value, to));
+    }
+
+    /// Says what the gradient of `y`, one element that a node gives, is: pairs of a value and its gradient. It is used in
+    /// place of what lies between: for what is computed together with its gradient.
+    #[track_caller]
+    pub fn set_gradient(&mut self, y: Value, gradient: Vec<(Value, Value)>) {
+        assert_eq!(self.ty(y).elements(), 1, "{} has the type {}", self.name(y), self.ty(y));
+        for &(x, dx) in &gradient {
+            assert_eq!(self.ty(x), self.ty(dx), "gradient of {}", self.name(x));
+        }
+        self.known_gradients.insert(y, gradient);
+    }
+
+    /// What [`Graph::set_gradient`] said of a value.
+    pub fn known_gradient(&self, y: Value) -> Option<&[(Value, Value)]> {
+        self.known_gradients.get(&y).map(Vec::as_slice)
     }
 
     /// Runs `build` with `name` appended to the scope of the nodes that it adds.

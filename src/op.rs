@@ -3,6 +3,7 @@
 use crate::graph::{Graph, Value};
 use crate::tensor::{Tensor, Type};
 use std::fmt::Debug;
+use std::sync::Arc;
 
 /// One operation = one graph node = one kernel.
 ///
@@ -30,6 +31,11 @@ pub trait Op: Debug + Send + Sync {
     /// binding of the output. The planner copies first when the input is still needed.
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[]
+    }
+    /// The same operation with one more input, the last, to which its only output is added in place: gradients with
+    /// several parts are summed by it, without a pass of their own.
+    fn adding(&self) -> Option<Arc<dyn Op>> {
+        None
     }
 }
 

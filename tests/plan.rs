@@ -236,13 +236,13 @@ sum s4 -> s5 # loss
 matmul s3 r0+1024 r0+1024 -> s4 # output
 matmul s3 s1 s1 -> r1+1024 # output
 column_sum s3 -> s1 # output
-layer_norm_vjp s4 s0 r0+512 s2 -> s3 # norm
-layer_norm_weight_vjp s4 s0 s2 -> r1+512 r1+768 # norm
+layer_norm_vjp s4 s0 r0+512 s2 -> s3 s6 # norm
+layer_norm_weight_vjp s6 -> r1+512 r1+768 # norm
 relu_vjp s0 s3 -> s4 # hidden
 matmul s4 x x -> r1+0 # hidden
 column_sum s4 -> r1+256 # hidden
 copy s1 -> r1+1280 # output.column_sum
-slots: 160 160 48 160 160 32
+slots: 160 160 48 160 160 32 64
 ";
 
 #[test]
@@ -256,7 +256,7 @@ fn a_small_net_is_planned_like_this() {
     }
     assert_eq!(text, SMALL_NET);
     assert!(plan.to_string().lines().next().is_some_and(|l| l.starts_with("matmul [")), "variants are printed");
-    assert_eq!(plan.slot_bytes(), 160 + 160 + 48 + 160 + 160 + 32);
+    assert_eq!(plan.slot_bytes(), 160 + 160 + 48 + 160 + 160 + 32 + 64);
 
     let [p, d] = residents(&plan);
     check(&plan, &[p, d].map(|r| (r, Tensor::zeros(memory.ty(r)))));

@@ -293,8 +293,13 @@ impl Transformer {
     /// Logits (rows, V) of states (..., C).
     pub fn logits(&self, g: &mut Graph, w: &Weights, x: Value) -> Value {
         let rows = g.ty(x).rows();
-        let logits = g.scoped("logits", |g| g.linear(x, w.get(&self.output_embedding()), None, Activation::None));
+        let logits = g.scoped("logits", |g| g.linear(x, self.output_table(w), None, Activation::None));
         g.reshape(logits, &[rows, self.vocabulary.target()])
+    }
+
+    /// What states are projected to logits by, (V, C).
+    pub fn output_table(&self, w: &Weights) -> Value {
+        w.get(&self.output_embedding())
     }
 
     fn embed(&self, g: &mut Graph, w: &Weights, stack: &str, tokens: Tokens, c: &Context) -> Value {

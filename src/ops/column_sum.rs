@@ -36,10 +36,10 @@ impl Op for ColumnSum {
         }
     }
 
-    fn launches(&self, x: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
+    fn launches(&self, x: &[&Type], _: &[&Type], _: &Adapter) -> Vec<Launch> {
         let (rows, c) = (x[0].rows(), x[0].cols());
         let run = [rows, c, rows.div_ceil(self.groups), self.groups].map(|n| n as u32);
-        vec![Launch::elements(shader!("column_sum"), y[0].elements(), run)]
+        vec![Launch::groups(shader!("column_sum"), self.groups * c.div_ceil(32), run)]
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
@@ -51,13 +51,14 @@ impl Op for ColumnSum {
     }
 }
 
-/// Into how many blocks a sum over this many rows is cut: enough threads for a GPU, few enough for one more pass.
-pub fn blocks(rows: usize) -> usize {
-    rows.div_ceil(64).clamp(1, 32)
+/// Into how many blocks a sum over this many rows is cut. Up to 1,024 rows, 128 a thread, a second pass would cost more
+/// than it saves.
+fn blocks(rows: usize) -> usize {
+    rows.div_ceil(1024).min(32)
 }
 
 impl Graph {
-    /// `y[c] = sum of x[r, c] over the rows`: in blocks first, then over the blocks.
+    /// `y[c] = sum of x[r, c] over the rows`: of many rows in blocks first, then over the blocks.
     #[track_caller]
     pub fn column_sum(&mut self, x: Value) -> Value {
         let c = self.ty(x).cols();

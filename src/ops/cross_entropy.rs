@@ -4,6 +4,7 @@
 use crate::case::{Bound, Case, Draw, TINY, U, gamma};
 use crate::graph::{Graph, Value};
 use crate::op::*;
+use crate::ops::matmul::Activation;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
 
@@ -106,6 +107,83 @@ impl Graph {
         let y = self.push(CrossEntropy { smoothing, gradient }, &[logits, targets, weight]);
         (y[0], y[1])
     }
+
+    /// Sums of (loss, nll) over the rows, each times `weight` (1), of states (..., C) projected to the classes of a table
+    /// (V, C), against targets (N). The logits exist for a few rows at a time; where there is a `gradient`, it is
+    /// computed before the next rows come.
+    #[track_caller]
+    pub fn projected_cross_entropy(
+        &mut self,
+        states: Value,
+        table: Value,
+        targets: Value,
+        weight: Value,
+        smoothing: f32,
+        gradient: bool,
+    ) -> (Value, Value) {
+        let rows = chunk_rows(self.ty(states).rows(), self.ty(table).dims[0]);
+        self.projected_cross_entropy_by(rows, states, table, targets, weight, smoothing, gradient)
+    }
+
+    /// Like [`Graph::projected_cross_entropy`], so many rows at a time.
+    #[track_caller]
+    #[allow(clippy::too_many_arguments)]
+    pub fn projected_cross_entropy_by(
+        &mut self,
+        chunk: usize,
+        states: Value,
+        table: Value,
+        targets: Value,
+        weight: Value,
+        smoothing: f32,
+        gradient: bool,
+    ) -> (Value, Value) {
+        let dims = [self.ty(states).rows(), self.ty(states).cols()];
+        let x = self.reshape(states, &dims);
+        let mut sums: Option<[Value; 2]> = None;
+        let mut gradients: Option<[Value; 2]> = None;
+        for first in (0..dims[0]).step_by(chunk) {
+            let range = first..dims[0].min(first + chunk);
+            let (x, targets) = (self.rows(x, range.clone()), self.rows(targets, range));
+            let logits = self.linear(x, table, None, Activation::None);
+            let y = self.push(CrossEntropy { smoothing, gradient }, &[logits, targets, weight]);
+            let parts = [self.sum(y[0]), self.sum(y[1])];
+            sums = Some(match sums {
+                Some([loss, nll]) => [self.add(loss, parts[0]), self.add(nll, parts[1])],
+                None => parts,
+            });
+            if !gradient {
+                continue;
+            }
+            let dx = self.matmul(y[2], table, false, false);
+            gradients = Some(match gradients {
+                Some([dstates, dtable]) => {
+                    [self.set_rows(dstates, first, dx), self.matmul_add(dtable, y[2], x, true, false)]
+                }
+                None => {
+                    let zeros = self.fill(0.0, &dims);
+                    [self.set_rows(zeros, first, dx), self.matmul(y[2], x, true, false)]
+                }
+            });
+        }
+        let [loss, nll] = sums.expect("there is at least one row");
+        if let Some([dstates, dtable]) = gradients {
+            let dims = self.ty(states).dims.clone();
+            let dstates = self.reshape(dstates, &dims);
+            self.set_gradient(loss, vec![(states, dstates), (table, dtable)]);
+        }
+        (loss, nll)
+    }
+}
+
+/// Bytes of logits that are worth having at once: enough rows for every core of a GPU, little beside the activations.
+const CHUNK: usize = 32 << 20;
+
+/// Into how many rows the logits of `rows` states and `classes` are cut: chunks of one size, as few as need be.
+fn chunk_rows(rows: usize, classes: usize) -> usize {
+    let chunks = (4 * rows * classes).div_ceil(CHUNK);
+    // A multiple of four is what the products' faster kernels take.
+    rows.div_ceil(chunks).next_multiple_of(4)
 }
 
 /// exp is accurate to (3 + 2|x|) units in the last place and log to 2^-21 near one (WGSL specification); the sums

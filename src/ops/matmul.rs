@@ -3,8 +3,10 @@
 use crate::case::{Bound, Case, Draw, TINY, U, gamma};
 use crate::graph::{Graph, Value};
 use crate::op::*;
+use crate::ops::matmul_add::MatmulAdd;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
+use std::sync::Arc;
 
 /// How a tensor is read as matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,6 +272,10 @@ impl Op for Matmul {
         vec![Some(da), Some(db), bias]
     }
 
+    fn adding(&self) -> Option<Arc<dyn Op>> {
+        Some(Arc::new(MatmulAdd(self.clone())))
+    }
+
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         let (matrices, [m, n, k]) = self.valid(x);
         Cost::new(2 * m * n * k * matrices[2].batch, &x[..2], y)
@@ -289,6 +295,14 @@ impl Graph {
     #[track_caller]
     pub fn matmul(&mut self, a: Value, b: Value, trans_a: bool, trans_b: bool) -> Value {
         self.product(a, b, [Layout::Batch; 3], trans_a, trans_b)
+    }
+
+    /// sum + op(A) op(B) of batches of matrices, in the sum's place.
+    #[track_caller]
+    pub fn matmul_add(&mut self, sum: Value, a: Value, b: Value, trans_a: bool, trans_b: bool) -> Value {
+        let layout = [Layout::Batch; 3];
+        let op = Matmul { layout, trans_a, trans_b, bias: false, activation: Activation::None };
+        self.push(MatmulAdd(op), &[a, b, b, sum])[0]
     }
 
     /// Q Kᵀ per head: q (B, T, H·D), k (B, S, H·D) to (B, H, T, S).
@@ -311,7 +325,7 @@ impl Graph {
 }
 
 /// |error| <= γ(K + 2) (Σ|a||b| + |bias|), carried through an activation whose slope is at most one.
-fn bound(op: Matmul) -> Bound {
+pub(super) fn bound(op: Matmul) -> Bound {
     let absolute = |t: &Tensor| Tensor::f32(t.ty().dims.clone(), t.as_f32().iter().map(|v| v.abs()).collect());
     Box::new(move |x, y| {
         let k = op.valid(&[x[0].ty(), x[1].ty(), x[2].ty()]).1[2];

@@ -79,10 +79,9 @@ fn forward(g: &mut Graph, network: &Network, bucket: Bucket, step: Option<Value>
     let weight = g.input("weight", Type::f32([1]));
     let memory = model.encode(g, &weights, source, &context);
     let states = model.decode(g, &weights, target, memory, source.lengths, &context);
-    let logits = model.logits(g, &weights, states);
-    let training = step.is_some();
-    let (losses, nlls) = g.scoped("loss", |g| g.cross_entropy(logits, labels, weight, smoothing, training));
-    let (loss, nll) = (g.sum(losses), g.sum(nlls));
+    let (table, training) = (model.output_table(&weights), step.is_some());
+    let (loss, nll) =
+        g.scoped("loss", |g| g.projected_cross_entropy(states, table, labels, weight, smoothing, training));
     let parameters = network.parameters.entries.iter().map(|e| weights.get(&e.declaration.name)).collect();
     ForwardPass { loss, nll, parameters }
 }

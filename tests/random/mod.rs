@@ -193,9 +193,24 @@ impl Builder<'_> {
                     g.scale(y, 0.3)
                 })
             }
-            11 | 12 => {
+            11 => {
                 let (w, b) = (self.parameter(from, &[c]), self.parameter(read, &[c]));
                 self.scoped(scope, |g| g.layer_norm(x, w, b, 1e-2))
+            }
+            12 => {
+                // In place too, and of three operations where it does not fit.
+                let (w, b) = (self.parameter(from, &[c]), self.parameter(read, &[c]));
+                let (other, first) = (self.twin(x), self.draw.below(r));
+                let dropped = self.draw.below(2) == 0;
+                let (s, z) = self.scoped(scope, |g| {
+                    let dropout = g.dropout_at(0.3, "sum").filter(|_| dropped);
+                    g.add_norm(x, other, [w, b], 1e-2, dropout.map(|d| (d, step)))
+                });
+                self.values.push(s);
+                self.scoped(scope, |g| {
+                    let rows = g.rows(s, first..r);
+                    g.set_rows(z, 0, rows)
+                })
             }
             13 => {
                 let lengths = self.feed(Tensor::u32([1], vec![c as u32]));
