@@ -1,5 +1,9 @@
 //! The planner: a graph becomes a list of passes over few buffers. Pure data; no device is needed.
 
+mod memory;
+
+pub use memory::shared_slots;
+
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Resident, Source, Value};
 use crate::op::{Adapter, Cost, Launch, Op};
