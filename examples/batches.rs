@@ -47,6 +47,10 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 fn write(recipe: &Recipe, tokenizers: &Tokenizers, done: &Progress, steps: u64, out: &Path) -> Result<()> {
+    if recipe.train.accumulate != 1 || !recipe.train.init_from.is_empty() {
+        let why = "only runs with train.accumulate = 1 and without train.init_from are written: a batch a step, from the seed";
+        return Err(Error::Input(why.into()));
+    }
     let data = data::load(recipe)?;
     let train = batches(recipe, tokenizers, &data.train)?;
     let valid = batches(recipe, tokenizers, &data.valid)?;
@@ -70,7 +74,8 @@ fn write(recipe: &Recipe, tokenizers: &Tokenizers, done: &Progress, steps: u64, 
             if here.batch == order.len() {
                 here = Progress { epoch: here.epoch + 1, batch: 0, ..here };
             }
-            if here.step == done.step && here != *done {
+            let place = |p: &Progress| (p.epoch, p.batch, p.tokens);
+            if here.step == done.step && place(&here) != place(done) {
                 return Err(Error::Input(format!(
                     "the data is not what the run was trained on: after {} steps there were {} target tokens, not {}",
                     done.step, done.tokens, here.tokens

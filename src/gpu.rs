@@ -10,7 +10,7 @@ pub use probe::Probe;
 
 use crate::error::{Error, Result};
 use crate::graph::{Memory, Resident};
-use crate::plan::{Limits, Plan, padded};
+use crate::plan::{Limits, Plan, padded, shared_slots};
 use crate::shader::Shaders;
 use crate::tensor::{Tensor, Type};
 use pipelines::Pipelines;
@@ -37,8 +37,18 @@ pub struct Gpu {
     pools: Vec<Vec<wgpu::Buffer>>,
     programs: Vec<Program>,
     pipelines: Pipelines,
-    failure: Arc<Mutex<Option<String>>>,
+    failure: Arc<Mutex<Option<Failure>>>,
+    /// Bytes that were asked for: resident buffers, and those of programs.
+    asked: [u64; 2],
     submissions: u64,
+}
+
+/// What the device said outside of a call.
+enum Failure {
+    /// There is no room for a buffer.
+    Memory,
+    /// Anything else, in wgpu's words.
+    Other(String),
 }
 
 /// Live objects of a device, as wgpu counts them.
@@ -80,13 +90,16 @@ impl Gpu {
         let failure = Arc::new(Mutex::new(None));
         let note = {
             let failure = failure.clone();
-            move |what: String| {
+            move |what: Failure| {
                 failure.lock().expect("no panic while noting a failure").get_or_insert(what);
             }
         };
         let (lost, uncaptured) = (note.clone(), note);
-        device.set_device_lost_callback(move |_, why| lost(format!("the device was lost: {why}")));
-        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| uncaptured(e.to_string())));
+        device.set_device_lost_callback(move |_, why| lost(Failure::Other(format!("the device was lost: {why}"))));
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| match e {
+            wgpu::Error::OutOfMemory { .. } => uncaptured(Failure::Memory),
+            e => uncaptured(Failure::Other(e.to_string())),
+        }));
         let software = info.device_type == wgpu::DeviceType::Cpu;
         let fixed = info.subgroup_min_size == info.subgroup_max_size && features.contains(wgpu::Features::SUBGROUP);
         let subgroup = fixed.then_some(info.subgroup_max_size);
@@ -106,6 +119,7 @@ impl Gpu {
             programs: vec![],
             pipelines,
             failure,
+            asked: [0; 2],
             submissions: 0,
         })
     }
@@ -118,6 +132,7 @@ impl Gpu {
     /// Makes the resident buffers, all zeros. Those that exist are kept.
     pub fn allocate(&mut self, memory: &Memory) {
         for (name, ty) in memory.buffers().skip(self.residents.len()) {
+            self.asked[0] += padded(ty.bytes()) as u64;
             self.residents.push((self.buffer(name, padded(ty.bytes())), ty.clone()));
         }
     }
@@ -125,16 +140,12 @@ impl Gpu {
     /// Compiles plans; they are numbered from the returned index on. Plans that are loaded together share their
     /// buffers, since only one runs at a time. Errors: a shader that does not compile.
     pub async fn load(&mut self, plans: Vec<Plan>) -> Result<usize> {
-        let mut sizes: Vec<usize> = vec![];
-        for plan in &plans {
-            let mut slots = plan.slots.clone();
-            slots.sort_unstable_by(|a, b| b.cmp(a));
-            sizes.resize(sizes.len().max(slots.len()), 0);
-            for (size, slot) in sizes.iter_mut().zip(slots) {
-                *size = slot.max(*size);
-            }
-        }
+        let sizes = shared_slots(&plans);
         let pool: Vec<wgpu::Buffer> = sizes.iter().map(|&bytes| self.buffer("slot", bytes)).collect();
+        let inputs: usize = plans.iter().map(Plan::input_bytes).sum();
+        self.asked[1] += (sizes.iter().sum::<usize>() + inputs) as u64;
+        // Compiling takes long: not when there is no room anyway.
+        self.check()?;
         let launches = plans.iter().flat_map(|plan| &plan.passes);
         self.pipelines.prepare(&self.device, launches).await?;
         let first = self.programs.len();
@@ -210,7 +221,15 @@ impl Gpu {
     /// What went wrong on the device since the last look, if anything.
     pub fn check(&self) -> Result<()> {
         match self.failure.lock().expect("no panic while noting a failure").take() {
-            Some(what) => Err(Error::Device(what.lines().map(str::trim).collect::<Vec<_>>().join(" "))),
+            Some(Failure::Other(what)) => Err(Error::Device(what.lines().map(str::trim).collect::<Vec<_>>().join(" "))),
+            Some(Failure::Memory) => {
+                let [resident, programs] = self.asked.map(|bytes| bytes >> 20);
+                Err(Error::Device(format!(
+                    "the device's memory is full: {resident} MiB of parameters, moments and tables and {programs} MiB of \
+                     activations were asked for; lower the sizes under [model], or train.batch_tokens or \
+                     train.batch_size, which train.accumulate makes up for"
+                )))
+            }
             None => Ok(()),
         }
     }

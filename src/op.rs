@@ -137,16 +137,21 @@ impl Launch {
         self
     }
 
-    /// The candidates of a kernel that gives each row to 1 or 32 lanes of a workgroup of 64.
+    /// The candidates of a kernel that gives each row to 1 or 32 lanes of a workgroup of 64, and walks over its `run[1]`
+    /// columns at most four times.
     pub fn rows(shader: Shader, rows: usize, run: [u32; 4], adapter: &Adapter) -> Vec<Launch> {
+        let ends = |lanes: &u32| *lanes > 1 || !adapter.software || 4 * run[1] as usize <= SOFTWARE_ITERATIONS;
         let candidate = |lanes: u32| {
             Launch::groups(shader, rows.div_ceil(64 / lanes as usize), run)
                 .constant("LANES", lanes.into())
                 .variant(format!("{lanes} lanes a row"))
         };
-        adapter.lane_candidates().map(candidate).into()
+        adapter.lane_candidates().into_iter().filter(ends).map(candidate).collect()
     }
 }
+
+/// llvmpipe leaves the loops of a thread after so many iterations, all of them together, and says nothing.
+pub const SOFTWARE_ITERATIONS: usize = 65_535;
 
 /// Arithmetic and memory traffic of one call: the roofline's numerator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -122,7 +122,7 @@ impl Parameters {
                 let (name, mib) = (&declaration.name, n >> 18);
                 let rows = if name.contains("positions") { "data.max_length" } else { "tokenizer.vocab_size" };
                 return Err(Error::Input(format!(
-                    "{name} {:?} takes {mib} MiB, this device binds {} MiB at once; lower {rows} or model.d_model",
+                    "{name} {:?} takes {mib} MiB, a buffer of this device holds at most {} MiB; lower {rows} or model.d_model",
                     declaration.dims,
                     largest >> 18
                 )));

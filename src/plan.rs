@@ -1,5 +1,9 @@
 //! The planner: a graph becomes a list of passes over few buffers. Pure data; no device is needed.
 
+mod memory;
+
+pub use memory::shared_slots;
+
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Resident, Source, Value};
 use crate::op::{Adapter, Cost, Launch, Op};
@@ -404,7 +408,7 @@ impl Planner<'_> {
         let bytes = padded(ty.bytes());
         if bytes as u64 > self.limits.binding {
             return Err(Error::Input(format!(
-                "{} ({ty}) takes {} MiB, this device binds {} MiB at once; lower train.batch_tokens, \
+                "{} ({ty}) takes {} MiB, a buffer of this device holds at most {} MiB; lower train.batch_tokens, \
                  train.batch_size or tokenizer.vocab_size",
                 self.plan.graph.name(v),
                 bytes >> 20,

@@ -171,7 +171,7 @@ table! {
         valid_fraction: f64 = 0.05, (Excluded(0.0), Included(0.5));
         /// Longest sentence in tokens, on either side; longer pairs are dropped and counted.
         max_length: usize = 128, 1..=65_536;
-        /// A source ends with </s>, a target begins with <s> and ends with </s>. false: nothing marks their ends, the
+        /// A source ends with `</s>`, a target begins with `<s>` and ends with `</s>`. false: nothing marks their ends, the
         /// target's first token is given and the others are predicted; decode.start and decode.max_length say then
         /// where an output begins and ends.
         marks: bool = true;
@@ -179,7 +179,7 @@ table! {
     /// How text becomes tokens; learned from the training text and stored with the model.
     tokenizer: Tokenizer {
         /// Byte-pair encoding, single characters, or words with their punctuation split off. With "word" what is not in
-        /// the vocabulary is <unk>, and spaces come back by a rule that is right for ordinary sentences only.
+        /// the vocabulary is `<unk>`, and spaces come back by a rule that is right for ordinary sentences only.
         kind: TokenizerKind = TokenizerKind::Bpe;
         /// Most entries in the vocabulary, special tokens included; in each of the two where they are not shared.
         vocab_size: usize = 8000, 8..=1_000_000;
@@ -255,7 +255,7 @@ table! {
         /// Longest output in tokens; learned positions end it at data.max_length. Without data.marks the length of every
         /// output, decode.start included.
         max_length: usize = 128, 1..=65_536;
-        /// Without data.marks: the token that every output begins with. With them it is <s>, which is not written.
+        /// Without data.marks: the token that every output begins with. With them it is `<s>`, which is not written.
         start: String = String::new();
     }
 }
@@ -275,7 +275,7 @@ impl Recipe {
     /// forgotten. Nothing is opened: `file` names the text in messages, and the recipe where the text gives no name.
     ///
     /// # Errors
-    /// [`Error::Input`](crate::error::Error::Input), one line: where (`my.toml:12` or the override), the key, and
+    /// [`Error::Input`], one line: where (`my.toml:12` or the override), the key, and
     /// what was expected.
     pub fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
         parse::parse(file, text, overrides)

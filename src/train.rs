@@ -1,10 +1,12 @@
 //! Training: two programs a step, one that computes gradients and one that updates the parameters.
 
 mod evaluation;
+mod footprint;
 mod graphs;
 mod progress;
 
 pub use evaluation::{Evaluation, evaluate_network};
+pub use footprint::{Footprint, Programs};
 pub use progress::{Metrics, Progress};
 
 use crate::device::Device;
@@ -43,6 +45,7 @@ pub struct Trainer {
     micro: usize,
     evaluate: usize,
     update: usize,
+    programs: Programs,
     pending: Vec<Pending>,
     before_failure: Vec<Metrics>,
 }
@@ -63,6 +66,7 @@ impl Trainer {
             plans.push(Plan::new(evaluation_graph(&network, &recipe, bucket), &limits)?);
         }
         plans.push(Plan::new(update_graph(&network, &recipe, &state), &limits)?);
+        let programs = Programs::new(&plans);
         let micro = network.device.load(plans).await?;
         let evaluate = micro + train.buckets().shapes().len();
         let update = evaluate + valid.buckets().shapes().len();
@@ -83,6 +87,7 @@ impl Trainer {
             micro,
             evaluate,
             update,
+            programs,
             pending,
             before_failure,
         })

@@ -210,7 +210,7 @@ fn a_line_is_translated_alike_in_every_batch_on_a_gpu() {
 #[test]
 fn without_marks_a_translation_begins_where_it_is_told_and_has_one_length() {
     let mut network = network(Device::cpu(), POSITIONS, &Model::default());
-    let (lines, mut marked) = (lines(20), Decoder::new(&mut network, LONGEST));
+    let (lines, mut marked) = (lines(70), Decoder::new(&mut network, LONGEST));
     let mut unmarked = Decoder::new(&mut network, LONGEST + 1).unmarked(BOS);
     let ended: Vec<Vec<u32>> = lines.iter().map(|line| [&line[..], &[EOS]].concat()).collect();
     let wanted = block_on(marked.greedy(&mut network, &lines)).expect("the device works");

@@ -1,5 +1,5 @@
 //! Fused operations against the operations that they stand for, on every executor: residual, dropout and layer norm;
-//! the output projection with its loss, a few rows at a time.
+//! attention; the output projection with its loss, a few rows at a time.
 
 use pollster::block_on;
 use seqloom::case::Draw;
@@ -9,7 +9,9 @@ use seqloom::grad::{grad, vjp};
 use seqloom::graph::{Graph, Value};
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
+use seqloom::ops::attention::Attention;
 use seqloom::ops::cross_entropy::IGNORE;
+use seqloom::ops::dropout::Dropout;
 use seqloom::plan::{Limits, Plan};
 use seqloom::recipe::Recipe;
 use seqloom::step::step_type;
@@ -151,6 +153,85 @@ fn a_loss_in_chunks_is_that_of_all_rows() {
             assert_eq!(passes(graph(Some(22))), passes(graph(None)), "one chunk costs nothing");
         }
     }
+}
+
+/// The unfused path is a second witness: the same mask, and the same numbers to rounding.
+#[test]
+fn fused_attention_is_scores_softmax_dropout_and_context() {
+    let (heads, q, k) = (3, &[2, 9, 12][..], &[2, 11, 12][..]);
+    let mut random = Draw::new(32);
+    let mut feeds = draw(&mut random, &[("q", q), ("k", k), ("v", k), ("do", q)]);
+    let mut step = Tensor::zeros(&step_type());
+    step.as_u32_mut()[..2].copy_from_slice(&[1234, 56]);
+    feeds.push(("step".into(), step));
+    feeds.push(("lengths".into(), Tensor::u32([2], vec![11, 6])));
+    for (p, causal) in [(0.0, false), (0.4, false), (0.4, true)] {
+        let graph = |fused: bool| {
+            let mut g = Graph::new();
+            let v = declare(&mut g, &feeds);
+            let o = g.scoped("layer", |g| {
+                if fused {
+                    let dropout = g.dropout_at(p, "weights");
+                    let mask = g.attention_mask(v[5], dropout.map(|_| v[4]));
+                    let dropout = dropout.unwrap_or(Dropout { p: 0.0, site: 0 });
+                    return g.attention(v[0], v[1], v[2], mask, Attention { heads, scale: 0.5, causal, dropout });
+                }
+                let scores = g.attention_scores(v[0], v[1], heads);
+                let weights = g.softmax(scores, v[5], 0.5, causal);
+                let weights = g.dropout(weights, p, v[4], "weights");
+                g.attention_context(weights, v[2], heads)
+            });
+            let gradients = vjp(&mut g, &[(o, v[3])], &v[..3]);
+            for (i, value) in [vec![o], gradients].concat().into_iter().enumerate() {
+                g.output(&format!("{i}"), value);
+            }
+            g
+        };
+        let (fused, apart) = (graph(true), graph(false));
+        for ((have, want), executor) in
+            everywhere(&fused, &feeds).iter().zip(everywhere(&apart, &feeds)).zip(["definition", "fast", "GPU"])
+        {
+            for (i, (have, want)) in have.iter().zip(&want).enumerate() {
+                assert_near(have, want, 5e-6, &format!("{executor}, p {p}, causal {causal}, output {i}"));
+            }
+        }
+    }
+}
+
+/// Twice the length takes twice the memory, forward and backward: no value has a number for every pair of positions.
+#[test]
+fn the_memory_of_a_transformer_grows_with_the_length_and_not_with_its_square() {
+    let keys = ["data.builtin=phrasebook", "model.d_model=64", "model.heads=4", "model.ffn=64", "data.max_length=4096"];
+    let set: Vec<String> = keys.iter().map(|key| key.to_string()).collect();
+    let recipe = Recipe::parse("long", "", &set).expect("a valid recipe");
+    let model = Transformer::new(&recipe.model, 500);
+    let network = Network::new(Device::Cpu(Cpu::new(Mode::Fast)), model, 4096, true).expect("a network");
+    let plan = |length: usize| {
+        let mut g = Graph::new();
+        let step = g.input("step", step_type());
+        let weights = network.parameters.bind(&mut g);
+        let context = network.context(&mut g, Some(step));
+        let source = network.source_tokens(&mut g, 1, length);
+        let target = network.target_tokens(&mut g, "target", 1, length);
+        let (labels, weight) = (g.input("labels", Type::u32([length])), g.input("weight", Type::f32([1])));
+        let memory = network.model.encode(&mut g, &weights, source, &context);
+        let states = network.model.decode(&mut g, &weights, target, memory, source.lengths, &context);
+        let table = network.model.output_table(&weights);
+        let (loss, _) = g.projected_cross_entropy(states, table, labels, weight, 0.1, true);
+        let parameters: Vec<Value> =
+            network.parameters.entries.iter().map(|e| weights.get(&e.declaration.name)).collect();
+        let gradients = grad(&mut g, loss, &parameters);
+        for (gradient, to) in gradients.into_iter().zip(network.parameters.gradients(&mut g)) {
+            g.store(gradient, to);
+        }
+        Plan::new(g, &Limits::default()).expect("every value can be bound")
+    };
+    let bytes: Vec<usize> = [512, 1024, 2048, 4096].map(|length| plan(length).slot_bytes()).into();
+    for pair in bytes.windows(2) {
+        assert!(pair[1] as f64 <= 2.02 * pair[0] as f64, "{bytes:?}");
+    }
+    let largest = plan(4096).slots.into_iter().max();
+    assert!(largest < Some(4096 * 4096 * 4), "{largest:?} bytes would hold a score of every pair");
 }
 
 /// 4,096 target tokens and 50,000 words: the logits of all would be 781 MiB.

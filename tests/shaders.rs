@@ -13,10 +13,13 @@ use seqloom::tensor::{DType, Type};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// A launch and the bindings that its operation means: which are written, and their element types where they matter.
+/// Of each binding whether it is written, and its element type where that matters.
+type Bindings = Vec<(bool, Option<DType>)>;
+
+/// A launch and the bindings that its operation means.
 struct Use {
     launch: Launch,
-    bindings: Vec<(bool, Option<DType>)>,
+    bindings: Bindings,
 }
 
 /// Every launch of every case on both kinds of adapter, those that make the same pipeline once.
@@ -34,9 +37,9 @@ fn uses() -> Vec<Use> {
     distinct.into_values().collect()
 }
 
-/// Launches and their bindings: whether it is written, and its dtype. An input that repeats an earlier one stands for one
-/// that the launch does not read, of whatever dtype.
-fn candidates(case: &Case, adapter: &Adapter) -> Vec<(Launch, Vec<(bool, Option<DType>)>)> {
+/// Launches and their bindings. An input that repeats an earlier one stands for one that the launch does not read, of
+/// whatever type.
+fn candidates(case: &Case, adapter: &Adapter) -> Vec<(Launch, Bindings)> {
     let x: Vec<&Type> = case.inputs.iter().map(|t| t.ty()).collect();
     let y = case.op.types(&x).expect("the types of a case fit");
     let taken = |i: usize| case.op.in_place().iter().any(|pair| pair.0 == i);

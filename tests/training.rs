@@ -7,7 +7,7 @@ use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::Network;
-use seqloom::plan::Plan;
+use seqloom::plan::{Plan, padded};
 use seqloom::recipe::Recipe;
 use seqloom::tensor::{Tensor, Type};
 use seqloom::text::batch::{BatchPlan, Batches, Buckets, Example};
@@ -90,7 +90,7 @@ fn agrees_with_pytorch(device: Device, binding: u64) {
     let mut trainer = trainer(device, &golden, binding);
     for k in 0..10 {
         let plan = BatchPlan { bucket: 0, examples: (4 * k..4 * k + 4).collect() };
-        block_on(trainer.step_on(&[plan.clone()])).expect("a step");
+        block_on(trainer.step_on(std::slice::from_ref(&plan))).expect("a step");
         let have = block_on(trainer.drain()).expect("finite").remove(0);
         let want = |name: &str| steps["steps"][k][name].as_f64().expect("a number");
         for (name, have) in [("loss", have.loss), ("nll", have.nll), ("kl", have.kl), ("grad_norm", have.grad_norm)] {
@@ -228,11 +228,11 @@ fn nothing_is_updated_after_a_gradient_that_is_not_finite() {
         let before = spoil(block_on(trainer.network.read_parameters()).expect("parameters"), f32::NAN);
         trainer.network.write_parameters("spoilt", &before).expect("they fit");
         let plan = BatchPlan { bucket: 0, examples: (0..4).collect() };
-        block_on(trainer.step_on(&[plan.clone()])).expect("a step");
+        block_on(trainer.step_on(std::slice::from_ref(&plan))).expect("a step");
         // Even when the next gradient would be finite.
         let mended = spoil(before.clone(), 0.0);
         trainer.network.write_parameters("mended", &mended).expect("they fit");
-        block_on(trainer.step_on(&[plan.clone()])).expect("a step");
+        block_on(trainer.step_on(std::slice::from_ref(&plan))).expect("a step");
         let message = block_on(trainer.drain()).expect_err("a gradient is not finite").to_string();
         assert!(message.starts_with("step 1: the gradient is not finite"), "{message}");
         let after = block_on(trainer.network.read_parameters()).expect("parameters");
@@ -331,6 +331,37 @@ fn adding_up_is_planned_in_place() {
     let (one, several) = (one.slot_bytes(), several.slot_bytes());
     println!("activations: {one} bytes, {several} where a step has several batches");
     assert!(several as f64 <= 1.1 * one as f64, "{one} bytes become {several}");
+}
+
+/// The footprint of training is what its buffers take: one set for the values between kernels of all programs.
+#[test]
+fn the_footprint_is_that_of_the_buffers() {
+    let golden = golden();
+    let recipe = Recipe::parse("golden", RECIPE, &[]).expect("a recipe");
+    let examples = examples(&golden);
+    let batches = Batches::new(Buckets::choose(&examples, 0, 8, 3).expect("buckets"), examples).expect("batches");
+    let network = Network::new(gpu(), Transformer::new(&recipe.model, 37), 16, true).expect("a network");
+    let trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
+    let Device::Gpu(gpu) = &trainer.network.device else { unreachable!("a GPU was asked for") };
+    let footprint = trainer.footprint();
+    let shapes = trainer.batches().buckets().shapes().len();
+    assert!(shapes > 1, "one shape shares nothing");
+    assert_eq!(footprint.programs.count, 2 * shapes + 1);
+
+    let plans: Vec<&Plan> = (0..footprint.programs.count).map(|program| gpu.plan(program)).collect();
+    let slots = plans.iter().map(|plan| plan.slot_bytes());
+    let activations = footprint.programs.activations;
+    println!("activations: {activations} bytes shared, {} each its own", slots.clone().sum::<usize>());
+    assert!((slots.clone().max().expect("a plan")..slots.sum()).contains(&activations), "{activations}");
+    let largest = plans.iter().flat_map(|plan| &plan.passes).flat_map(|pass| &pass.bindings).map(|b| b.bytes).max();
+    assert_eq!(Some(footprint.programs.largest.1), largest);
+
+    let elements: usize = trainer.network.parameters.shards.iter().map(|shard| shard.elements).sum();
+    let f = &footprint;
+    assert_eq!([f.parameters, f.gradients, f.moments], [4 * elements, 4 * elements, 8 * elements]);
+    let resident: usize = trainer.network.memory.buffers().map(|(_, ty)| padded(ty.bytes())).sum();
+    let inputs = plans.iter().flat_map(|plan| plan.inputs.iter().map(|v| padded(plan.graph.ty(*v).bytes())));
+    assert_eq!(f.total(), resident + activations + inputs.sum::<usize>());
 }
 
 /// The last step of an epoch has the batches that are left.

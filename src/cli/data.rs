@@ -82,7 +82,9 @@ pub fn start(recipe: &Recipe, tokenizers: &Tokenizers) -> Result<Option<u32>> {
     }
     let start = &recipe.decode.start;
     match tokenizers.target().encode(start)[..] {
-        [UNK] => Err(Error::Input(format!("decode.start: {start:?} does not occur in the targets"))),
+        [UNK] => Err(Error::Input(format!(
+            "decode.start: {start:?} does not occur in the targets; choose one of their tokens"
+        ))),
         [token] => Ok(Some(token)),
         ref tokens => Err(Error::Input(format!("decode.start: {start:?} is {} tokens, not one", tokens.len()))),
     }

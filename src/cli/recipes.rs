@@ -14,10 +14,12 @@ pub struct Recipes {
 
 /// The TOML of a built-in recipe, or what there is instead.
 pub fn builtin(name: &str) -> Result<&'static str> {
-    Recipe::builtin(name).ok_or_else(|| {
-        let names: Vec<&str> = Recipe::builtin_names().collect();
-        Error::Input(format!("there is no recipe {name}; built in: {}", names.join(", ")))
-    })
+    Recipe::builtin(name).ok_or_else(|| Error::Input(format!("there is no recipe {name}; built in: {}", names())))
+}
+
+/// The names of the built-in recipes, as a list for people.
+pub fn names() -> String {
+    Recipe::builtin_names().collect::<Vec<_>>().join(", ")
 }
 
 /// Prints on standard output.

@@ -8,6 +8,7 @@ use super::{DeviceArgs, device, files, init_from, recipes};
 use clap::Args;
 use pollster::block_on;
 use seqloom::decode::Decoder;
+use seqloom::device::Device;
 use seqloom::error::{Error, Result};
 use seqloom::interchange;
 use seqloom::models::transformer::{Transformer, Vocabulary};
@@ -122,6 +123,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     run.refresh_best(&trainer.progress, &recipe, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
     let decoder = decoder(&mut trainer.network, &recipe, start);
+    say_footprint(&trainer);
     Session { run, data, tokenizers, trainer, decoder, state, report }.train(steps)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -131,7 +133,10 @@ fn read_recipe(args: &Train) -> Result<Recipe> {
     let text = match Recipe::builtin(&args.recipe) {
         Some(text) => text.to_string(),
         None if path.exists() || args.recipe.ends_with(".toml") => files::read_text(path)?,
-        None => recipes::builtin(&args.recipe)?.to_string(),
+        None => {
+            let (name, names) = (&args.recipe, recipes::names());
+            return Err(Error::Input(format!("{name} is neither a built-in recipe ({names}) nor a file")));
+        }
     };
     let recipe = Recipe::parse(&args.recipe, &text, &args.set)?;
     recipe.require_data(&args.recipe)?;
@@ -192,6 +197,34 @@ fn checksum(examples: &[Example]) -> String {
         hash = (hash ^ *word as u64).wrapping_mul(0x100000001b3);
     }
     format!("{hash:016x}")
+}
+
+/// Lines on what training takes of the device's memory.
+fn say_footprint(trainer: &Trainer) {
+    let f = trainer.footprint();
+    let mib = |bytes: usize| format!("{:.1}", bytes as f64 / (1u64 << 20) as f64);
+    let resident = format!(
+        "parameters {}, gradients {}, moments {}, tables and caches {}",
+        mib(f.parameters),
+        mib(f.gradients),
+        mib(f.moments),
+        mib(f.tables)
+    );
+    match &trainer.network.device {
+        Device::Cpu(_) => eprintln!("memory: {resident} MiB; activations come and go"),
+        Device::Gpu(gpu) => {
+            let p = &f.programs;
+            let (activations, inputs) = (mib(p.activations), mib(p.inputs));
+            eprintln!(
+                "memory: {} MiB: {resident}, activations {activations} (shared by {} programs), batches {inputs}",
+                mib(f.total()),
+                p.count
+            );
+            let (largest, bytes) = &p.largest;
+            let most = gpu.limits().binding >> 20;
+            eprintln!("memory: the largest binding is {largest}, {} of at most {most} MiB", mib(*bytes));
+        }
+    }
 }
 
 fn restore(run: &RunDir, trainer: &mut Trainer, state: &mut TrainingState) -> Result<()> {
@@ -285,8 +318,7 @@ impl Session {
             Ok(rest) => Ok([early, rest].concat()),
             Err(e) => {
                 self.report.steps(&[early, self.trainer.before_failure()].concat(), since.elapsed());
-                self.report.flush()?;
-                Err(e)
+                self.report.flush().and(Err(e))
             }
         }
     }

@@ -56,7 +56,7 @@ impl Graph {
 /// Cases of the kernel, with equal maxima too.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let case = |(rows, c): (usize, usize)| Case::new(format!("{rows}x{c}"), Argmax, vec![draw.tensor(&[rows, c])], exact());
-    let mut cases: Vec<Case> = [(1, 1), (3, 5), (70, 33), (2, 1000)].map(case).into();
+    let mut cases: Vec<Case> = [(1, 1), (3, 5), (70, 33), (2, 1000), (2, 70_000)].map(case).into();
     let equal = Tensor::f32([3, 4], vec![1.0, 2.0, 2.0, 2.0, -5.0, -5.0, -5.0, -5.0, 0.0, -1e30, 1e30, 1e30]);
     cases.push(Case::new("equal", Argmax, vec![equal], exact()));
     cases

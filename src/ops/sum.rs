@@ -29,7 +29,11 @@ impl Op for Sum {
                 .constant("LANES", lanes.into())
                 .variant(format!("{lanes} lanes"))
         };
-        if adapter.software { vec![launch(1), launch(64)] } else { vec![launch(64), launch(1)] }
+        match adapter.software {
+            true if x[0].elements() > SOFTWARE_ITERATIONS => vec![launch(64)],
+            true => vec![launch(1), launch(64)],
+            false => vec![launch(64), launch(1)],
+        }
     }
 
     fn vjp(&self, g: &mut Graph, x: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
@@ -58,5 +62,5 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         });
         Case::new(format!("{n}"), Sum, vec![draw.tensor(&[n])], bound).wrt(&[0])
     };
-    [1, 63, 65, 1030].map(case).into()
+    [1, 63, 65, 1030, 70_000].map(case).into()
 }

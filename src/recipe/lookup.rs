@@ -41,7 +41,7 @@ fn keys() -> impl Iterator<Item = &'static Key> {
 
 fn unknown(what: &str, nearest: Option<String>) -> String {
     let hint = nearest.map_or(String::new(), |nearest| format!("; did you mean {nearest}?"));
-    format!("unknown {what}{hint} ('seqloom recipes NAME' lists every key)")
+    format!("unknown {what}{hint} ('seqloom recipes phrasebook' explains every key)")
 }
 
 /// How far a suggestion may be from what was written: what is further is not a slip of the finger.

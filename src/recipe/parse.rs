@@ -104,7 +104,9 @@ fn read_file<'a>(file: &str, text: &'a str) -> Result<Vec<Setting<'a>>> {
             (true, DeValue::Table(keys)) => found.extend(
                 keys.iter().map(|(key, value)| (key.span().start, format!("{name}.{}", key.get_ref()), value.clone())),
             ),
-            (true, _) => return fail(&place(at), format!("{name}: expected a section, [{name}], found {shown}")),
+            (true, _) => {
+                return fail(&place(at), format!("{name}: expected a section, written [{name}], found {shown}"));
+            }
             (false, DeValue::Table(_)) if find(&name).is_none() => return fail(&place(at), unknown_section(&name)),
             (false, _) => found.push((at, name.into_owned(), value)),
         }
@@ -122,7 +124,7 @@ fn read_file<'a>(file: &str, text: &'a str) -> Result<Vec<Setting<'a>>> {
 fn read_override(text: &str) -> Result<Setting<'_>> {
     let place = format!("--set {}", text.replace(char::is_control, " "));
     let Some((path, written)) = text.split_once('=') else {
-        return fail(&place, "expected section.key=value".into());
+        return fail(&place, "expected section.key=value, such as train.steps=500".into());
     };
     let (path, written) = (path.trim(), written.trim());
     let Some(key) = find(path) else { return fail(&place, unknown_key(path)) };
@@ -194,7 +196,7 @@ mod tests {
 
     #[test]
     fn unknown_keys() {
-        let list = "('seqloom recipes NAME' lists every key)";
+        let list = "('seqloom recipes phrasebook' explains every key)";
         let cases = [
             ("[model]\nhead = 4", format!("my.toml:3: unknown key model.head; did you mean model.heads? {list}")),
             ("\n\nmodel.lr = 4", format!("my.toml:4: unknown key model.lr; did you mean train.lr? {list}")),
@@ -221,7 +223,7 @@ mod tests {
             &format!("--set modle.head=1: unknown key modle.head; did you mean model.heads? {list}"),
         );
         refuses("", &["steps=1"], &format!("--set steps=1: unknown key steps; did you mean train.steps? {list}"));
-        refuses("", &["train.steps"], "--set train.steps: expected section.key=value");
+        refuses("", &["train.steps"], "--set train.steps: expected section.key=value, such as train.steps=500");
     }
 
     #[test]
@@ -244,8 +246,8 @@ mod tests {
             refuses(&format!("[model]\n{text}"), &[], &format!("my.toml:3: {message}"));
         }
         refuses("\n[data]\ntsv = 5", &[], "my.toml:3: data.tsv: expected a string, found 5");
-        refuses("model = 3", &[], "my.toml:2: model: expected a section, [model], found 3");
-        refuses("[[model]]", &[], "my.toml:2: model: expected a section, [model], found [[model]]");
+        refuses("model = 3", &[], "my.toml:2: model: expected a section, written [model], found 3");
+        refuses("[[model]]", &[], "my.toml:2: model: expected a section, written [model], found [[model]]");
         refuses("[name]", &[], "my.toml:2: name: expected a string, found a table");
         refuses(
             "",

@@ -138,8 +138,9 @@ pub fn split_tail(mut pairs: Vec<Pair>, fraction: f64) -> Result<(Vec<Pair>, Vec
     let tail = ((pairs.len() as f64 * fraction).round() as usize).max(1);
     if tail >= pairs.len() {
         return Err(Error::Input(format!(
-            "with {fraction} of {} for validation no pair is left for training",
-            thousands(pairs.len())
+            "{} in all, and with data.valid_fraction = {fraction} none would be left to train on; give more, or files to \
+             validate on (data.valid_source and data.valid_target, or data.valid_tsv)",
+            if pairs.len() == 1 { "1 pair".into() } else { format!("{} pairs", thousands(pairs.len())) }
         )));
     }
     let valid = pairs.split_off(pairs.len() - tail);

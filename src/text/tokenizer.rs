@@ -83,7 +83,7 @@ impl Rules {
 pub struct Tokenizer {
     kind: Kind,
     lowercase: bool,
-    inner: tokenizers::Tokenizer,
+    inner: Box<tokenizers::Tokenizer>,
 }
 
 impl Tokenizer {
@@ -98,7 +98,7 @@ impl Tokenizer {
 
     /// Puts the pipeline of `kind` around a model whose first four tokens are the specials.
     fn assemble(kind: Kind, lowercase: bool, model: impl Into<ModelWrapper>) -> Self {
-        let mut inner = tokenizers::Tokenizer::new(model);
+        let mut inner = Box::new(tokenizers::Tokenizer::new(model));
         inner.with_normalizer(lowercase.then_some(Lowercase)).expect("no added token is normalized");
         inner.with_pre_tokenizer(Some(pre_tokenizer(kind))).with_decoder(Some(decoder(kind)));
         inner.with_post_processor(Some(ends_with_eos()));
@@ -167,14 +167,14 @@ impl Tokenizer {
     /// outside the vocabulary the empty string.
     pub fn token(&self, id: u32) -> String {
         let text = self.inner.decode(&[id], false).expect("every kind joins any tokens");
-        match (self.kind, self.inner.id_to_token(id)) {
-            (Kind::Bpe, Some(token)) if text.contains('\u{fffd}') => {
-                let bytes: Vec<u8> = token.chars().map(byte).collect();
-                let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("<0x{b:02X}>")).collect::<String>();
-                bytes.utf8_chunks().map(|c| c.valid().to_owned() + &hex(c.invalid())).collect()
-            }
-            _ => text,
+        if self.kind != Kind::Bpe || !text.contains('\u{fffd}') {
+            return text;
         }
+        let token = self.inner.id_to_token(id).expect("it was just decoded");
+        // A token that was added to the file by hand may hold any characters.
+        let Some(bytes) = token.chars().map(byte).collect::<Option<Vec<u8>>>() else { return text };
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("<0x{b:02X}>")).collect::<String>();
+        bytes.utf8_chunks().map(|c| c.valid().to_owned() + &hex(c.invalid())).collect()
     }
 
     /// Number of tokens: every id is smaller. At most what [`learn`](Self::learn) was asked for.
@@ -251,11 +251,11 @@ fn byte_level() -> ByteLevel {
 
 /// The byte that a character of the byte-level alphabet stands for: printable ones of Latin-1 for themselves, the
 /// characters from U+0100 on for the other bytes in ascending order.
-fn byte(character: char) -> u8 {
+fn byte(character: char) -> Option<u8> {
     let printable = |b: &u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     match u8::try_from(character) {
-        Ok(byte) => byte,
-        Err(_) => (0..=255).filter(|b| !printable(b)).nth(character as usize - 256).expect("68 bytes, 68 characters"),
+        Ok(byte) => Some(byte),
+        Err(_) => (0..=255).filter(|b| !printable(b)).nth(character as usize - 256),
     }
 }
 

@@ -5,10 +5,11 @@ use serde_json::Value;
 
 const INPUT: &str = "der hund sieht\n\n<b>&\"\u{1}é großer mann\n";
 
-/// Two layers in the encoder, one in the decoder, two heads.
+/// Two layers in the encoder, one in the decoder, two heads, a vocabulary for each side.
 fn trained() -> Place {
     let place = Place::new();
-    place.train("--out run --set train.steps=60 --set train.eval_every=60 --set model.encoder_layers=2").succeeds();
+    let settings = "--set train.steps=60 --set train.eval_every=60 --set model.encoder_layers=2";
+    place.train(&format!("--out run {settings} --set tokenizer.shared=false")).succeeds();
     place
 }
 
@@ -42,7 +43,7 @@ fn attention_is_written_in_every_form() {
         let tokens = |key: &str| list(&line[key]).iter().map(|t| t.as_str().expect("text")).collect::<Vec<_>>();
         let (source, target, written) = (tokens("source"), tokens("target"), tokens("written"));
         let input = INPUT.lines().nth(line["line"].as_u64().expect("a number") as usize - 1).expect("a line");
-        assert_eq!(source.concat(), format!("{}</s>", input.replace('é', "<0xC3><0xA9>").replace('ß', "<0xC3><0x9F>")));
+        assert_eq!(source.concat(), format!("{}</s>", input.replace('é', "<0xC3><0xA9>")));
         assert_eq!((target[0], &target[1..]), ("<s>", &written[..written.len() - 1]));
         // What the model has put together of bytes may be no text.
         if !translation.contains('\u{fffd}') && !written.concat().contains("<0x") {

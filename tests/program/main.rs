@@ -7,6 +7,7 @@ mod mistakes;
 mod resume;
 mod run_directory;
 mod streams;
+mod text;
 
 use seqloom::case::Draw;
 use seqloom::checkpoint;
@@ -167,7 +168,9 @@ impl Outcome {
     /// Exit code 2 and one line for people, which has all of `parts` in it.
     #[track_caller]
     fn refuses(&self, parts: &[&str]) {
-        let said = |line: &&str| !["device: ", "data: ", "model: ", "warning: "].iter().any(|s| line.starts_with(s));
+        let said = |line: &&str| {
+            !["device: ", "data: ", "model: ", "memory: ", "warning: "].iter().any(|s| line.starts_with(s))
+        };
         let lines: Vec<&str> = self.err.lines().filter(said).collect();
         assert_eq!(self.code, Some(2), "{}", self.err);
         assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{}", self.err);

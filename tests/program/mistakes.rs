@@ -49,7 +49,7 @@ fn training_refuses_in_one_line_and_writes_nothing() {
         ("tiny.toml --set train.batch_tokens=8", &["batch_tokens"]),
         ("tiny.toml --set model.d_model=65536", &["takes 16384 MiB", "lower tokenizer.vocab_size or model.d_model"]),
         // Recipes.
-        ("nothing", &["there is no recipe nothing; built in: phrasebook"]),
+        ("nothing", &["nothing is neither a built-in recipe (phrasebook, copy, multi30k) nor a file"]),
         ("nothing.toml", &["cannot read nothing.toml: no such file"]),
         ("directory.toml", &["cannot read directory.toml: is a directory"]),
         ("broken.toml", &["broken.toml:3: not TOML"]),

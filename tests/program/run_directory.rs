@@ -82,6 +82,47 @@ fn a_run_directory_holds_a_model_and_its_history() {
     assert_eq!(config["vocab_size"], vocabulary);
 }
 
+/// Before the first step people are told what training takes of the device's memory.
+#[test]
+fn training_says_how_much_memory_it_takes() {
+    let place = Place::new();
+    for device in ["cpu", "auto"] {
+        let outcome =
+            place.run(&format!("train tiny.toml --out {device} --device {device} --set train.steps=1")).succeeds();
+        let before: Vec<&str> = outcome.err.lines().take_while(|line| !line.starts_with("step ")).collect();
+        let said: Vec<&str> = before.into_iter().filter(|line| line.starts_with("memory: ")).collect();
+        let parts = ["parameters ", "gradients ", "moments "];
+        assert!(!said.is_empty() && parts.iter().all(|part| said[0].contains(part)), "{}", outcome.err);
+        let on_cpu = outcome.err.contains("device: cpu");
+        assert_eq!(on_cpu, device == "cpu", "this test needs a GPU or a software Vulkan driver:\n{}", outcome.err);
+        if !on_cpu {
+            assert!(said[0].contains(", activations ") && said[0].contains("(shared by "), "{}", said[0]);
+            assert!(said[1].contains("largest binding is ") && said[1].ends_with(" MiB"), "{}", said[1]);
+        }
+    }
+}
+
+/// The steps before a gradient that is not finite are in the metrics, even when nothing was saved since.
+#[test]
+fn a_run_that_fails_leaves_the_numbers_of_its_steps() {
+    let place = Place::new();
+    let settings =
+        "--set train.optimizer=sgd --set train.lr=1000 --set train.clip=0 --set train.warmup=0 --set train.steps=99";
+    for log_every in [1, 99] {
+        let rarely = format!("--set train.log_every={log_every} --set train.eval_every=99 --set train.save_every=99");
+        let outcome = place.train(&format!("--out run{log_every} {settings} {rarely}"));
+        assert_eq!(outcome.code, Some(1), "{}", outcome.err);
+        let last = outcome.err.lines().last().expect("a line");
+        let step = last.strip_prefix("error: step ").and_then(|rest| rest.split(':').next()).expect(last);
+        let step: usize = step.parse().expect(last);
+        assert!(last.contains("the gradient is not finite") && step > 2, "{last}");
+        let rows = place.metrics(&format!("run{log_every}"));
+        let steps: Vec<usize> = rows.iter().map(|row| row["step"].as_u64().expect("a step") as usize).collect();
+        assert_eq!(steps, (1..step).collect::<Vec<_>>());
+        assert!(rows.iter().all(|row| row["grad_norm"].as_f64().is_some_and(f64::is_finite)), "{rows:?}");
+    }
+}
+
 /// Two files, tab-separated columns and CSV are three ways to write down the same pairs: the runs are the same.
 #[test]
 fn every_form_of_data_trains() {

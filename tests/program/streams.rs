@@ -134,11 +134,15 @@ fn devices_and_verify_print_one_object() {
 #[test]
 fn recipes_print_what_train_reads() {
     let place = Place::new();
-    assert!(place.run("recipes").succeeds().out.starts_with("phrasebook "));
-    let text = place.run("recipes phrasebook").succeeds().out;
-    let read = |text: &str| seqloom::recipe::Recipe::parse("phrasebook", text, &[]).expect("a recipe");
-    assert_eq!(read(&text), read(seqloom::recipe::Recipe::builtin("phrasebook").expect("a built-in recipe")));
-    place.run("recipes nothing").refuses(&["there is no recipe nothing; built in: phrasebook"]);
+    let list = place.run("recipes").succeeds().out;
+    let names: Vec<&str> = list.lines().map(|line| line.split(' ').next().expect("a name")).collect();
+    assert_eq!(names, ["phrasebook", "copy", "multi30k"]);
+    for name in names {
+        let text = place.run(&format!("recipes {name}")).succeeds().out;
+        let read = |text: &str| seqloom::recipe::Recipe::parse(name, text, &[]).expect("a recipe");
+        assert_eq!(read(&text), read(seqloom::recipe::Recipe::builtin(name).expect("a built-in recipe")));
+    }
+    place.run("recipes nothing").refuses(&["there is no recipe nothing; built in: phrasebook, copy, multi30k"]);
 }
 
 /// `seqloom ... | head` closes the pipe before everything is written.

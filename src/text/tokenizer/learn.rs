@@ -82,7 +82,7 @@ fn word_level(rules: &Rules, lines: &[Cow<str>]) -> Result<WordLevel> {
     let mut kept: Vec<(String, u64)> = counts.into_iter().filter(|&(_, n)| n >= rules.min_frequency).collect();
     if kept.is_empty() {
         return Err(Error::Input(format!(
-            "tokenizer.min_frequency = {}: nothing in the training text occurs that often",
+            "tokenizer.min_frequency = {}: nothing in the training text occurs that often; lower it",
             rules.min_frequency
         )));
     }
