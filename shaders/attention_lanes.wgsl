@@ -42,8 +42,10 @@ fn attention_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_in
         top[i] = -3.4e38;
         total[i] = 0.0;
     }
-    for (var s0 = 0u; s0 < end; s0 += KEYS) {
+    // Once at least, so that rows that see no key get their zeros.
+    for (var s0 = 0u; s0 < max(end, 1u); s0 += KEYS) {
         let tiles = (min(KEYS, end - s0) + 31u) / 32u;
+        let last = s0 + KEYS >= end;
         var seen: array<f32, 16>; // maxima of this lane's scores
         for (var i = 0u; i < 16u; i++) {
             seen[i] = -3.4e38;
@@ -75,15 +77,20 @@ fn attention_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_in
             for (var i = 0u; i < 16u; i++) {
                 let at = i * KEYS / 4u + 8u * tile + lane;
                 let sees = vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(keys_seen(t0 + i, length));
-                let w = select(vec4(0.0), exp(weights[at] - top[i]), sees);
+                var w = select(vec4(0.0), exp(weights[at] - top[i]), sees);
                 total[i] += (w.x + w.y) + (w.z + w.w);
+                if (THRESHOLD > 0u) {
+                    w *= kept(philox(vec4(s / 4u, t0 + i, head, mask[1]), vec2(mask[0], run.z)));
+                }
                 weights[at] = w;
             }
-            if (THRESHOLD > 0u) {
-                for (var i = 0u; i < 16u; i++) {
-                    let words = philox(vec4(s / 4u, t0 + i, head, mask[1]), vec2(mask[0], run.z));
-                    weights[i * KEYS / 4u + 8u * tile + lane] *= kept(words);
-                }
+        }
+        var share: array<f32, 16>; // what the finished row is divided by, as a factor
+        for (var i = 0u; i < 16u; i++) {
+            share[i] = 1.0;
+            if (last) {
+                total[i] = subgroupAdd(total[i]);
+                share[i] = select(0.0, 1.0 / total[i], total[i] > 0.0);
             }
         }
         workgroupBarrier();
@@ -103,26 +110,15 @@ fn attention_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_in
             }
             for (var i = 0u; i < 16u; i++) {
                 if (t0 + i < run.x && c < D / 4u) {
-                    o[q_base + (t0 + i) * stride + c] = sum[i];
+                    o[q_base + (t0 + i) * stride + c] = sum[i] * share[i];
                 }
             }
         }
         workgroupBarrier();
     }
     for (var i = 0u; i < 16u; i++) {
-        let sum = subgroupAdd(total[i]);
-        if (t0 + i < run.x) {
-            for (var c = lane; c < D / 4u; c += 8u) {
-                let at = q_base + (t0 + i) * stride + c;
-                if (sum > 0.0) {
-                    o[at] /= sum;
-                } else {
-                    o[at] = vec4(0.0);
-                }
-            }
-            if (lane == 0u) {
-                lse[head * run.x + t0 + i] = select(0.0, top[i] + log(sum), sum > 0.0);
-            }
+        if (t0 + i < run.x && lane == 0u) {
+            lse[head * run.x + t0 + i] = select(0.0, top[i] + log(total[i]), total[i] > 0.0);
         }
     }
 }

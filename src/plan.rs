@@ -102,7 +102,7 @@ pub fn padded(bytes: usize) -> usize {
 impl Plan {
     /// Plans a graph: drops what nothing needs, assigns buffers by lifetime, chooses launches.
     ///
-    /// Errors: a value larger than a binding can be.
+    /// Errors: a value larger than a binding can be, an operation that no kernel does at this size.
     pub fn new(graph: Graph, limits: &Limits) -> Result<Plan> {
         let order = live_nodes(&graph);
         let last_use = last_uses(&graph, &order);
@@ -299,7 +299,15 @@ impl Planner<'_> {
         let g = &self.plan.graph;
         let x: Vec<&Type> = n.inputs.iter().map(|&v| g.ty(v)).collect();
         let y: Vec<&Type> = n.outputs.iter().map(|&v| g.ty(v)).collect();
-        let launch = n.op.launches(&x, &y, &self.limits.adapter).swap_remove(0);
+        let Some(launch) = n.op.launches(&x, &y, &self.limits.adapter).into_iter().next() else {
+            let types: Vec<String> = x.iter().map(|ty| ty.to_string()).collect();
+            return Err(Error::Input(format!(
+                "{} in {} has no kernel for {} on this device; lower data.max_length",
+                n.op.name(),
+                n.scope,
+                types.join(", ")
+            )));
+        };
         let cost = n.op.cost(&x, &y);
         let reads = n.inputs.iter().zip(&taken).filter(|(_, taken)| !**taken).map(|(v, _)| (*v, false));
         let bindings = reads.chain(n.outputs.iter().map(|v| (*v, true))).collect::<Vec<_>>();

@@ -235,7 +235,7 @@ table! {
         /// Probability spread over the whole vocabulary in the loss.
         label_smoothing: f64 = 0.1, 0.0..1.0;
         /// Directory of a model to start from, a run's or transformers', with its tokenizer; "" = from the seed.
-        /// [model] and [tokenizer] must say what that model is.
+        /// The keys of model and tokenizer must say what that model is.
         init_from: String = String::new();
         /// Seed of weights, dropout and the order of the data.
         seed: u64 = 1, 0..=4_294_967_295;

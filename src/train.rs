@@ -24,12 +24,6 @@ use evaluation::evaluate;
 use graphs::{Feeds, LOG_SLOTS, State, evaluation_graph, micro_graph, update_graph};
 use progress::Pending;
 
-/// How many positions a model needs for examples and decoded lines of these lengths: batches are padded to multiples of
-/// four.
-pub fn positions(examples: usize, decoded: usize) -> usize {
-    examples.max(decoded).next_multiple_of(4)
-}
-
 /// A network with an optimiser and data.
 pub struct Trainer {
     /// The model and its device.

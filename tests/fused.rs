@@ -198,6 +198,26 @@ fn fused_attention_is_scores_softmax_dropout_and_context() {
     }
 }
 
+/// llvmpipe would leave a longer walk early, and say nothing.
+#[test]
+fn attention_over_too_much_for_a_software_adapter_is_an_error() {
+    let plan = |length: usize, software: bool| {
+        let mut g = Graph::new();
+        let [q, k] = [1, length].map(|rows| g.input("x", Type::f32([1, rows, 64])));
+        let lengths = g.input("lengths", Type::u32([1]));
+        let dropout = Dropout { p: 0.0, site: 0 };
+        let o = g.attention(q, k, k, lengths, Attention { heads: 1, scale: 1.0, causal: false, dropout });
+        g.output("o", o);
+        let adapter = seqloom::op::Adapter { software, subgroup: Some(8) };
+        Plan::new(g, &Limits { adapter, ..Limits::default() })
+    };
+    assert!(plan(2048, true).is_ok() && plan(65_536, false).is_ok());
+    let message = plan(65_536, true).expect_err("no kernel").to_string();
+    let want =
+        "attention in  has no kernel for f32[1, 1, 64], f32[1, 65536, 64], f32[1, 65536, 64], u32[1] on this device";
+    assert_eq!(message, format!("{want}; lower data.max_length"));
+}
+
 /// Twice the length takes twice the memory, forward and backward: no value has a number for every pair of positions.
 #[test]
 fn the_memory_of_a_transformer_grows_with_the_length_and_not_with_its_square() {

@@ -119,9 +119,17 @@ impl Attention {
         }
     }
 
-    /// The candidates of a kernel that gives blocks of `rows` (queries or keys) of each head to workgroups: `lanes` with
-    /// 16 rows to a subgroup of 8 lanes, `blocks` with 32 rows and up to `most` chunks of 32 columns to 64 threads.
-    fn candidates(&self, [lanes, blocks]: [Shader; 2], rows: usize, most: usize, e: &Extents, adapter: &Adapter) -> Vec<Launch> {
+    /// The candidates of a kernel that gives blocks of `rows` (queries or keys) of each head to workgroups, which walk over
+    /// the others: `lanes` with 16 rows to a subgroup of 8 lanes, `blocks` with 32 rows and up to `most` chunks of 32
+    /// columns to 64 threads.
+    fn candidates(
+        &self,
+        [lanes, blocks]: [Shader; 2],
+        [rows, walked]: [usize; 2],
+        most: usize,
+        e: &Extents,
+        adapter: &Adapter,
+    ) -> Vec<Launch> {
         let run = [e.queries as u32, e.keys as u32, self.dropout.site, 0];
         let launch = |shader, variant: &str, grid: [usize; 2]| {
             let grid = [grid[0] as u32, grid[1] as u32, (e.batches * e.heads) as u32];
@@ -132,11 +140,13 @@ impl Attention {
         let slices = e.size.div_ceil(32 * chunks);
         let blocks = launch(blocks, "blocks of 32x32", [rows.div_ceil(32), slices]).tile("CHUNKS", chunks as u32);
         let lanes = launch(lanes, "lanes 16x4", [rows.div_ceil(16), 1]);
-        match (adapter.subgroup == Some(8) && e.size.is_multiple_of(4), adapter.software) {
-            (true, true) => vec![lanes, blocks],
-            (true, false) => vec![blocks, lanes],
-            (false, _) => vec![blocks],
-        }
+        // llvmpipe leaves a thread's loops after so many iterations in all; each kernel has at most these for 32 steps of
+        // its walk.
+        let within = |each: usize| !adapter.software || walked.div_ceil(32) * each <= 65_535;
+        let slow = within(64 + 288 * e.size.div_ceil(32)).then_some(blocks);
+        let fast = (adapter.subgroup == Some(8) && e.size.is_multiple_of(4) && within(160 + e.size)).then_some(lanes);
+        let order = if adapter.software { [fast, slow] } else { [slow, fast] };
+        order.into_iter().flatten().collect()
     }
 
     /// Multiply–adds of one product of queries and keys, halved where half of the pairs are never seen.
@@ -191,7 +201,7 @@ impl Op for Attention {
 
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
         let e = Extents::new(x[0], x[1], self.heads);
-        self.candidates([shader!("attention_lanes"), shader!("attention")], e.queries, 4, &e, adapter)
+        self.candidates([shader!("attention_lanes"), shader!("attention")], [e.queries, e.keys], 4, &e, adapter)
     }
 
     fn vjp(&self, g: &mut Graph, x: &[Value], y: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {

@@ -123,7 +123,7 @@ impl Op for AttentionQueryVjp {
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
         let e = Extents::new(x[0], x[1], self.0.heads);
         let shaders = [shader!("attention_query_vjp_lanes"), shader!("attention_query_vjp")];
-        self.0.candidates(shaders, e.queries, 4, &e, adapter)
+        self.0.candidates(shaders, [e.queries, e.keys], 4, &e, adapter)
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
@@ -178,7 +178,7 @@ impl Op for AttentionKeyVjp {
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
         let e = Extents::new(x[0], x[1], self.0.heads);
         let shaders = [shader!("attention_key_vjp_lanes"), shader!("attention_key_vjp")];
-        self.0.candidates(shaders, e.keys, 2, &e, adapter)
+        self.0.candidates(shaders, [e.keys, e.queries], 2, &e, adapter)
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
