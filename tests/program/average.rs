@@ -51,7 +51,8 @@ fn an_average_is_the_mean_of_the_last_checkpoints() {
 
     // The mean of one is that one.
     place.run("average run --last 1 --out deep/one").succeeds();
-    assert!(tensors(&place.read("deep/one/model.safetensors")) == c);
+    let one = tensors(&place.read("deep/one/model.safetensors"));
+    assert!(c.iter().all(|(name, last)| one[name] == *last));
 }
 
 #[test]
