@@ -183,9 +183,8 @@ fn a_directory_comes_back_byte_for_byte() {
 fn what_transformers_saved_in_halves_is_read() {
     let f16 = |v: f32| f16::from_f32(v).to_f32();
     let bf16 = |v: f32| bf16::from_f32(v).to_f32();
-    type Rounding = fn(f32) -> f32;
-    let cases: [(&str, Rounding); 2] = [("marian", f16), ("pegasus_untied", bf16)];
-    for (name, round) in cases {
+    type Round = fn(f32) -> f32;
+    for (name, round) in [("marian", f16 as Round), ("pegasus_untied", bf16 as Round)] {
         let (run, saved) = (Run::read(name), Run::read(&format!("saved_{name}")));
         assert_eq!(saved.recipe.model, run.recipe.model, "{name}");
         assert_eq!(saved.parameters.len(), run.parameters.len());

@@ -152,8 +152,10 @@ fn a_reader_that_leaves_is_no_panic() {
     place.train("--out run --set train.steps=3").succeeds();
     let evaluate = "evaluate --device cpu --model run --source a.de --reference a.en";
     for command in ["verify --op add", evaluate, "devices", "recipes phrasebook"] {
-        let mut child = place.command(command).spawn().expect("the program starts");
-        drop(child.stdout.take());
+        // Nobody reads from the start: a program that is quick would have written all before this test could leave.
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut child = place.command(command).stdout(writer).spawn().expect("the program starts");
         let mut err = String::new();
         child.stderr.take().expect("a pipe").read_to_string(&mut err).expect("UTF-8");
         let code = child.wait().expect("the program ends").code();
