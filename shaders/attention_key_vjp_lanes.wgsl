@@ -1,12 +1,10 @@
 // dv = dropout(P)T do and dk = SCALE dST q per head, P and dS as in attention_query_vjp
-// One subgroup of 8 lanes per 16 keys of a head; PT and dST wait in workgroup memory for a block of queries at a time.
-// For software adapters, as attention_lanes. D is a multiple of 4.
+// One subgroup of 8 lanes per 16 keys of a head; queries pass in tiles of 32, and everything stays in registers. For
+// software adapters, as attention_lanes. D is a multiple of 4, and at most 128.
 import package::lib::matrices::{matrix_base};
 import package::lib::philox::{philox};
-import package::lib::tile::{tile_steps};
-import package::lib::weights::{keys_seen, kept, mask_lengths};
-
-const QUERIES: u32 = 128u; // of a block
+import package::lib::tile::{tile_product, tile_steps};
+import package::lib::weights::{keys_seen, kept_row, mask_lengths};
 
 override HEADS: u32;
 override D: u32;
@@ -22,8 +20,45 @@ override SCALE: f32;
 @group(0) @binding(7) var<storage, read_write> dv: array<vec4<f32>>; // (B, S, H*D)
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // T, S, site
 
-var<workgroup> weights: array<vec4<f32>, 16u * QUERIES / 4u>; // PT: [key][query / 4]
-var<workgroup> slopes: array<vec4<f32>, 16u * QUERIES / 4u>; // dPT, then dST
+// Which weights of keys s0 to s0 + 15 and queries t to t + 3 dropout keeps: one call of the generator has four keys.
+fn kept_bits(s0: u32, t: u32, head: u32) -> vec2<u32> {
+    var bits = vec2(0u);
+    for (var i = 0u; i < 16u; i++) {
+        let words = philox(vec4((s0 + i) / 4u, t + i % 4u, head, mask[1]), vec2(mask[0], run.z));
+        let four = select(vec4(0u), vec4(1u, 16u, 256u, 4096u), words >= vec4(THRESHOLD));
+        let column = (four.x | four.y | four.z | four.w) << (16u * (i / 4u % 2u) + i % 4u);
+        bits |= select(vec2(column, 0u), vec2(0u, column), i >= 8u);
+    }
+    return bits;
+}
+
+// sum += A do, or A q, in the lane's four columns from `column` on.
+fn add_rows(sum: ptr<function, array<vec4<f32>, 16>>, a: ptr<function, array<vec4<f32>, 16>>, of_q: bool, q_base: u32,
+            t0: u32, column: u32) {
+    let stride = HEADS * D / 4u;
+    var b: array<mat4x4<f32>, 8>;
+    for (var l = 0u; l < 8u; l++) {
+        let row = min(vec4(t0 + 4u * l) + vec4(0u, 1u, 2u, 3u), vec4(run.x - 1u)) * stride
+            + q_base + min(column, D / 4u - 1u);
+        if (of_q) {
+            b[l] = mat4x4(q[row.x], q[row.y], q[row.z], q[row.w]);
+        } else {
+            b[l] = mat4x4(d_o[row.x], d_o[row.y], d_o[row.z], d_o[row.w]);
+        }
+    }
+    tile_product(sum, a, &b);
+}
+
+fn write_rows(sum_k: ptr<function, array<vec4<f32>, 16>>, sum_v: ptr<function, array<vec4<f32>, 16>>, k_base: u32,
+              s0: u32, column: u32) {
+    for (var i = 0u; i < 16u; i++) {
+        if (s0 + i < run.y && column < D / 4u) {
+            let at = k_base + (s0 + i) * (HEADS * D / 4u) + column;
+            dk[at] = (*sum_k)[i];
+            dv[at] = (*sum_v)[i];
+        }
+    }
+}
 
 @compute @workgroup_size(8)
 fn attention_key_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -36,96 +71,73 @@ fn attention_key_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(sub
     // What lies past the end is read from the last row and not written.
     let low = k_base + min(s0 + lane, run.y - 1u) * stride;
     let high = k_base + min(s0 + lane + 8u, run.y - 1u) * stride;
-    let begin = select(0u, s0 / QUERIES * QUERIES, CAUSAL);
-    // Keys that no query sees have nothing to add up, but are written once.
-    let end = select(min(begin + 1u, run.x), run.x, s0 < length);
 
-    for (var t0 = begin; t0 < max(end, begin + 1u); t0 += QUERIES) {
-        let tiles = (min(QUERIES, max(end, t0) - t0) + 31u) / 32u;
-        for (var tile = 0u; tile < tiles; tile++) {
-            let t = vec4(t0 + 32u * tile + 4u * lane) + vec4(0u, 1u, 2u, 3u);
-            let inside = min(t, vec4(run.x - 1u));
-            let row = q_base + inside * stride;
-            var slope: array<vec4<f32>, 16>;
-            for (var d = 0u; d < D / 4u; d++) {
-                tile_steps(&slope, v[low + d], v[high + d],
-                           transpose(mat4x4(d_o[row.x + d], d_o[row.y + d], d_o[row.z + d], d_o[row.w + d])));
-            }
+    // Columns 0 to 31 of dk and dv, 32 to 63, 64 to 95, 96 to 127; what D leaves out is never touched.
+    var dk0: array<vec4<f32>, 16>;
+    var dk1: array<vec4<f32>, 16>;
+    var dk2: array<vec4<f32>, 16>;
+    var dk3: array<vec4<f32>, 16>;
+    var dv0: array<vec4<f32>, 16>;
+    var dv1: array<vec4<f32>, 16>;
+    var dv2: array<vec4<f32>, 16>;
+    var dv3: array<vec4<f32>, 16>;
+    let end = select(0u, run.x, s0 < length);
+    for (var t0 = select(0u, s0 / 32u * 32u, CAUSAL); t0 < end; t0 += 32u) {
+        let t = vec4(t0 + 4u * lane) + vec4(0u, 1u, 2u, 3u);
+        let inside = min(t, vec4(run.x - 1u));
+        let row = q_base + inside * stride;
+        var d_s: array<vec4<f32>, 16>; // dPT, then dST
+        for (var d = 0u; d < D / 4u; d++) {
+            tile_steps(&d_s, v[low + d], v[high + d],
+                       transpose(mat4x4(d_o[row.x + d], d_o[row.y + d], d_o[row.z + d], d_o[row.w + d])));
+        }
+        var p: array<vec4<f32>, 16>; // scores, then weights
+        for (var d = 0u; d < D / 4u; d++) {
+            tile_steps(&p, k[low + d], k[high + d],
+                       transpose(mat4x4(q[row.x + d], q[row.y + d], q[row.z + d], q[row.w + d])));
+        }
+        let rows = transpose(mat4x2(statistics[head * run.x + inside.x], statistics[head * run.x + inside.y],
+                                    statistics[head * run.x + inside.z], statistics[head * run.x + inside.w]));
+        let seen = select(vec4(0u), vec4(keys_seen(t.x, length), keys_seen(t.y, length), keys_seen(t.z, length),
+                                         keys_seen(t.w, length)), t < vec4(run.x));
+        for (var i = 0u; i < 16u; i++) {
+            p[i] = select(vec4(0.0), exp(SCALE * p[i] - rows[0]), vec4(s0 + i) < seen);
+        }
+        if (THRESHOLD > 0u) {
+            let bits = kept_bits(s0, t.x, head);
             for (var i = 0u; i < 16u; i++) {
-                slopes[i * QUERIES / 4u + 8u * tile + lane] = slope[i];
+                let kept = kept_row(bits, i);
+                d_s[i] = SCALE * p[i] * (kept * d_s[i] - rows[1]);
+                p[i] *= kept;
             }
-            var score: array<vec4<f32>, 16>;
-            for (var d = 0u; d < D / 4u; d++) {
-                tile_steps(&score, k[low + d], k[high + d],
-                           transpose(mat4x4(q[row.x + d], q[row.y + d], q[row.z + d], q[row.w + d])));
-            }
-            let a = statistics[head * run.x + inside.x];
-            let b = statistics[head * run.x + inside.y];
-            let c = statistics[head * run.x + inside.z];
-            let e = statistics[head * run.x + inside.w];
-            let lse = vec4(a.x, b.x, c.x, e.x);
-            let delta = vec4(a.y, b.y, c.y, e.y);
-            let seen = select(vec4(0u), vec4(keys_seen(t.x, length), keys_seen(t.y, length), keys_seen(t.z, length),
-                                             keys_seen(t.w, length)), t < vec4(run.x));
+        } else {
             for (var i = 0u; i < 16u; i++) {
-                weights[i * QUERIES / 4u + 8u * tile + lane] =
-                    select(vec4(0.0), exp(SCALE * score[i] - lse), vec4(s0 + i) < seen);
-            }
-            for (var i = 0u; i < 16u; i += 4u) {
-                var keep = mat4x4(vec4(1.0), vec4(1.0), vec4(1.0), vec4(1.0)); // [key][query]
-                if (THRESHOLD > 0u) {
-                    let key = vec2(mask[0], run.z);
-                    let s = (s0 + i) / 4u;
-                    keep = transpose(mat4x4(kept(philox(vec4(s, t.x, head, mask[1]), key)),
-                                            kept(philox(vec4(s, t.y, head, mask[1]), key)),
-                                            kept(philox(vec4(s, t.z, head, mask[1]), key)),
-                                            kept(philox(vec4(s, t.w, head, mask[1]), key))));
-                }
-                for (var j = 0u; j < 4u; j++) {
-                    let at = (i + j) * QUERIES / 4u + 8u * tile + lane;
-                    let p = weights[at];
-                    slopes[at] = SCALE * p * (keep[j] * slopes[at] - delta);
-                    weights[at] = keep[j] * p;
-                }
+                d_s[i] = SCALE * p[i] * (d_s[i] - rows[1]);
             }
         }
-        workgroupBarrier();
-        for (var c0 = 0u; c0 < D / 4u; c0 += 8u) {
-            let c = c0 + lane;
-            let column = min(c, D / 4u - 1u);
-            var sum: array<vec4<f32>, 16>;
-            if (t0 > begin) {
-                for (var i = 0u; i < 16u; i++) {
-                    sum[i] = dv[k_base + min(s0 + i, run.y - 1u) * stride + column];
-                }
-            }
-            for (var g = 0u; g < 8u * tiles; g++) {
-                let row = q_base + min(vec4(t0 + 4u * g) + vec4(0u, 1u, 2u, 3u), vec4(run.x - 1u)) * stride + column;
-                tile_steps(&sum, weights[lane * QUERIES / 4u + g], weights[(lane + 8u) * QUERIES / 4u + g],
-                           mat4x4(d_o[row.x], d_o[row.y], d_o[row.z], d_o[row.w]));
-            }
-            for (var i = 0u; i < 16u; i++) {
-                if (s0 + i < run.y && c < D / 4u) {
-                    dv[k_base + (s0 + i) * stride + c] = sum[i];
-                }
-            }
-            var sum_k: array<vec4<f32>, 16>;
-            if (t0 > begin) {
-                for (var i = 0u; i < 16u; i++) {
-                    sum_k[i] = dk[k_base + min(s0 + i, run.y - 1u) * stride + column];
-                }
-            }
-            for (var g = 0u; g < 8u * tiles; g++) {
-                let row = q_base + min(vec4(t0 + 4u * g) + vec4(0u, 1u, 2u, 3u), vec4(run.x - 1u)) * stride + column;
-                tile_steps(&sum_k, slopes[lane * QUERIES / 4u + g], slopes[(lane + 8u) * QUERIES / 4u + g],
-                           mat4x4(q[row.x], q[row.y], q[row.z], q[row.w]));
-            }
-            for (var i = 0u; i < 16u; i++) {
-                if (s0 + i < run.y && c < D / 4u) {
-                    dk[k_base + (s0 + i) * stride + c] = sum_k[i];
-                }
-            }
+        add_rows(&dv0, &p, false, q_base, t0, lane);
+        add_rows(&dk0, &d_s, true, q_base, t0, lane);
+        if (D > 32u) {
+            add_rows(&dv1, &p, false, q_base, t0, lane + 8u);
+            add_rows(&dk1, &d_s, true, q_base, t0, lane + 8u);
         }
-        workgroupBarrier();
+        if (D > 64u) {
+            add_rows(&dv2, &p, false, q_base, t0, lane + 16u);
+            add_rows(&dk2, &d_s, true, q_base, t0, lane + 16u);
+        }
+        if (D > 96u) {
+            add_rows(&dv3, &p, false, q_base, t0, lane + 24u);
+            add_rows(&dk3, &d_s, true, q_base, t0, lane + 24u);
+        }
+    }
+    write_rows(&dk0, &dv0, k_base, s0, lane);
+    if (D > 32u) {
+        write_rows(&dk1, &dv1, k_base, s0, lane + 8u);
+    }
+    if (D > 64u) {
+        write_rows(&dk2, &dv2, k_base, s0, lane + 16u);
+    }
+    if (D > 96u) {
+        write_rows(&dk3, &dv3, k_base, s0, lane + 24u);
     }
 }

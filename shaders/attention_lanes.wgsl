@@ -1,13 +1,11 @@
 // o = dropout(softmax(SCALE q kT)) v per head, lse = log of the sum of exp(SCALE q kT) over the keys that a row sees
-// One subgroup of 8 lanes per 16 queries of a head. Keys pass in blocks, whose scores and then weights wait in workgroup
-// memory; the maximum and the sum of each row run along (Milakov and Gimelshein 2018, Dao 2023). For software adapters,
-// on which a load costs as much as eight multiply-adds. D is a multiple of 4.
+// One subgroup of 8 lanes per 16 queries of a head; keys pass in tiles of 32, whose scores and weights stay in registers,
+// like o. The maximum and the sum of each row run along (Milakov and Gimelshein 2018, Dao 2023). For software adapters, on
+// which a load costs as much as many multiply-adds. D is a multiple of 4, and at most 128.
 import package::lib::matrices::{matrix_base};
 import package::lib::philox::{philox};
-import package::lib::tile::{tile_steps};
-import package::lib::weights::{keys_seen, kept, mask_lengths};
-
-const KEYS: u32 = 128u; // of a block
+import package::lib::tile::{tile_product, tile_steps};
+import package::lib::weights::{keys_seen, kept_row, mask_lengths};
 
 override HEADS: u32;
 override D: u32;
@@ -21,7 +19,46 @@ override SCALE: f32;
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>; // (B, H, T)
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // T, S, site
 
-var<workgroup> weights: array<vec4<f32>, 16u * KEYS / 4u>; // [query][key / 4]
+// Which weights of queries t0 to t0 + 15 and keys s to s + 3 dropout keeps.
+fn kept_bits(t0: u32, s: u32, head: u32) -> vec2<u32> {
+    var bits = vec2(0u);
+    for (var i = 0u; i < 16u; i++) {
+        let words = philox(vec4(s / 4u, t0 + i, head, mask[1]), vec2(mask[0], run.z));
+        let four = select(vec4(0u), vec4(1u, 2u, 4u, 8u), words >= vec4(THRESHOLD));
+        let nibble = (four.x | four.y | four.z | four.w) << (4u * (i % 8u));
+        bits |= select(vec2(nibble, 0u), vec2(0u, nibble), i >= 8u);
+    }
+    return bits;
+}
+
+// sum += weights v in the lane's four columns from `column` on.
+fn add_values(sum: ptr<function, array<vec4<f32>, 16>>, weights: ptr<function, array<vec4<f32>, 16>>, k_base: u32, s0: u32,
+              column: u32) {
+    let stride = HEADS * D / 4u;
+    var b: array<mat4x4<f32>, 8>;
+    for (var l = 0u; l < 8u; l++) {
+        let row = min(vec4(s0 + 4u * l) + vec4(0u, 1u, 2u, 3u), vec4(run.y - 1u)) * stride
+            + k_base + min(column, D / 4u - 1u);
+        b[l] = mat4x4(v[row.x], v[row.y], v[row.z], v[row.w]);
+    }
+    tile_product(sum, weights, &b);
+}
+
+fn shrink_rows(sum: ptr<function, array<vec4<f32>, 16>>, by: ptr<function, array<f32, 16>>) {
+    for (var i = 0u; i < 16u; i++) {
+        (*sum)[i] *= (*by)[i];
+    }
+}
+
+fn write_rows(sum: ptr<function, array<vec4<f32>, 16>>, total: ptr<function, array<f32, 16>>, q_base: u32, t0: u32,
+              column: u32) {
+    for (var i = 0u; i < 16u; i++) {
+        if (t0 + i < run.x && column < D / 4u) {
+            o[q_base + (t0 + i) * (HEADS * D / 4u) + column] =
+                select(vec4(0.0), (*sum)[i] / (*total)[i], (*total)[i] > 0.0);
+        }
+    }
+}
 
 @compute @workgroup_size(8)
 fn attention_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -42,79 +79,67 @@ fn attention_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_in
         top[i] = -3.4e38;
         total[i] = 0.0;
     }
-    // Once at least, so that rows that see no key get their zeros.
-    for (var s0 = 0u; s0 < max(end, 1u); s0 += KEYS) {
-        let tiles = (min(KEYS, end - s0) + 31u) / 32u;
-        let last = s0 + KEYS >= end;
-        var seen: array<f32, 16>; // maxima of this lane's scores
-        for (var i = 0u; i < 16u; i++) {
-            seen[i] = -3.4e38;
+    // Columns 0 to 31 of o, 32 to 63, 64 to 95, 96 to 127; what D leaves out is never touched.
+    var o0: array<vec4<f32>, 16>;
+    var o1: array<vec4<f32>, 16>;
+    var o2: array<vec4<f32>, 16>;
+    var o3: array<vec4<f32>, 16>;
+    for (var s0 = 0u; s0 < end; s0 += 32u) {
+        let s = s0 + 4u * lane;
+        let row = k_base + min(vec4(s) + vec4(0u, 1u, 2u, 3u), vec4(run.y - 1u)) * stride;
+        var w: array<vec4<f32>, 16>; // scores, then weights
+        for (var d = 0u; d < D / 4u; d++) {
+            tile_steps(&w, q[low + d], q[high + d],
+                       transpose(mat4x4(k[row.x + d], k[row.y + d], k[row.z + d], k[row.w + d])));
         }
-        for (var tile = 0u; tile < tiles; tile++) {
-            let s = s0 + 32u * tile + 4u * lane;
-            let row = k_base + min(vec4(s) + vec4(0u, 1u, 2u, 3u), vec4(run.y - 1u)) * stride;
-            var sum: array<vec4<f32>, 16>;
-            for (var d = 0u; d < D / 4u; d++) {
-                tile_steps(&sum, q[low + d], q[high + d],
-                           transpose(mat4x4(k[row.x + d], k[row.y + d], k[row.z + d], k[row.w + d])));
-            }
-            for (var i = 0u; i < 16u; i++) {
-                let sees = vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(keys_seen(t0 + i, length));
-                let score = select(vec4(-3.4e38), SCALE * sum[i], sees);
-                seen[i] = max(seen[i], max(max(score.x, score.y), max(score.z, score.w)));
-                weights[i * KEYS / 4u + 8u * tile + lane] = score;
-            }
+        for (var i = 0u; i < 16u; i++) {
+            let sees = vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(keys_seen(t0 + i, length));
+            w[i] = select(vec4(-3.4e38), SCALE * w[i], sees);
         }
         var shrink: array<f32, 16>;
         for (var i = 0u; i < 16u; i++) {
-            let now = max(top[i], subgroupMax(seen[i]));
+            let now = max(top[i], subgroupMax(max(max(w[i].x, w[i].y), max(w[i].z, w[i].w))));
             shrink[i] = exp(top[i] - now);
-            total[i] *= shrink[i];
             top[i] = now;
         }
-        for (var tile = 0u; tile < tiles; tile++) {
-            let s = s0 + 32u * tile + 4u * lane;
-            for (var i = 0u; i < 16u; i++) {
-                let at = i * KEYS / 4u + 8u * tile + lane;
-                let sees = vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(keys_seen(t0 + i, length));
-                var w = select(vec4(0.0), exp(weights[at] - top[i]), sees);
-                total[i] += (w.x + w.y) + (w.z + w.w);
-                if (THRESHOLD > 0u) {
-                    w *= kept(philox(vec4(s / 4u, t0 + i, head, mask[1]), vec2(mask[0], run.z)));
-                }
-                weights[at] = w;
-            }
-        }
-        var share: array<f32, 16>; // what the finished row is divided by, as a factor
         for (var i = 0u; i < 16u; i++) {
-            share[i] = 1.0;
-            if (last) {
-                total[i] = subgroupAdd(total[i]);
-                share[i] = select(0.0, 1.0 / total[i], total[i] > 0.0);
-            }
+            let sees = vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(keys_seen(t0 + i, length));
+            w[i] = select(vec4(0.0), exp(w[i] - top[i]), sees);
+            total[i] = total[i] * shrink[i] + ((w[i].x + w[i].y) + (w[i].z + w[i].w));
         }
-        workgroupBarrier();
-        for (var c0 = 0u; c0 < D / 4u; c0 += 8u) {
-            let c = c0 + lane;
-            let column = min(c, D / 4u - 1u);
-            var sum: array<vec4<f32>, 16>;
-            if (s0 > 0u) {
-                for (var i = 0u; i < 16u; i++) {
-                    sum[i] = o[q_base + min(t0 + i, run.x - 1u) * stride + column] * shrink[i];
-                }
-            }
-            for (var g = 0u; g < 8u * tiles; g++) {
-                let row = k_base + min(vec4(s0 + 4u * g) + vec4(0u, 1u, 2u, 3u), vec4(run.y - 1u)) * stride + column;
-                tile_steps(&sum, weights[lane * KEYS / 4u + g], weights[(lane + 8u) * KEYS / 4u + g],
-                           mat4x4(v[row.x], v[row.y], v[row.z], v[row.w]));
-            }
+        if (THRESHOLD > 0u) {
+            let bits = kept_bits(t0, s, head);
             for (var i = 0u; i < 16u; i++) {
-                if (t0 + i < run.x && c < D / 4u) {
-                    o[q_base + (t0 + i) * stride + c] = sum[i] * share[i];
-                }
+                w[i] *= kept_row(bits, i);
             }
         }
-        workgroupBarrier();
+        shrink_rows(&o0, &shrink);
+        add_values(&o0, &w, k_base, s0, lane);
+        if (D > 32u) {
+            shrink_rows(&o1, &shrink);
+            add_values(&o1, &w, k_base, s0, lane + 8u);
+        }
+        if (D > 64u) {
+            shrink_rows(&o2, &shrink);
+            add_values(&o2, &w, k_base, s0, lane + 16u);
+        }
+        if (D > 96u) {
+            shrink_rows(&o3, &shrink);
+            add_values(&o3, &w, k_base, s0, lane + 24u);
+        }
+    }
+    for (var i = 0u; i < 16u; i++) {
+        total[i] = subgroupAdd(total[i]);
+    }
+    write_rows(&o0, &total, q_base, t0, lane);
+    if (D > 32u) {
+        write_rows(&o1, &total, q_base, t0, lane + 8u);
+    }
+    if (D > 64u) {
+        write_rows(&o2, &total, q_base, t0, lane + 16u);
+    }
+    if (D > 96u) {
+        write_rows(&o3, &total, q_base, t0, lane + 24u);
     }
     for (var i = 0u; i < 16u; i++) {
         if (t0 + i < run.x && lane == 0u) {

@@ -1,12 +1,10 @@
 // dq = SCALE dS k per head, dS = P (dropout(do vT) - delta), P = exp(SCALE q kT - lse) over the keys that a row sees
-// One subgroup of 8 lanes per 16 queries of a head; dS waits in workgroup memory for a block of keys at a time. For
-// software adapters, as attention_lanes. D is a multiple of 4.
+// One subgroup of 8 lanes per 16 queries of a head; keys pass in tiles of 32, and everything stays in registers. For
+// software adapters, as attention_lanes. D is a multiple of 4, and at most 128.
 import package::lib::matrices::{matrix_base};
 import package::lib::philox::{philox};
-import package::lib::tile::{tile_steps};
-import package::lib::weights::{keys_seen, kept, mask_lengths};
-
-const KEYS: u32 = 256u; // of a block
+import package::lib::tile::{tile_product, tile_steps};
+import package::lib::weights::{keys_seen, kept_row, mask_lengths};
 
 override HEADS: u32;
 override D: u32;
@@ -21,7 +19,38 @@ override SCALE: f32;
 @group(0) @binding(6) var<storage, read_write> dq: array<vec4<f32>>; // (B, T, H*D)
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // T, S, site
 
-var<workgroup> slopes: array<vec4<f32>, 16u * KEYS / 4u>; // dP, then dS: [query][key / 4]
+// Which weights of queries t0 to t0 + 15 and keys s to s + 3 dropout keeps.
+fn kept_bits(t0: u32, s: u32, head: u32) -> vec2<u32> {
+    var bits = vec2(0u);
+    for (var i = 0u; i < 16u; i++) {
+        let words = philox(vec4(s / 4u, t0 + i, head, mask[1]), vec2(mask[0], run.z));
+        let four = select(vec4(0u), vec4(1u, 2u, 4u, 8u), words >= vec4(THRESHOLD));
+        let nibble = (four.x | four.y | four.z | four.w) << (4u * (i % 8u));
+        bits |= select(vec2(nibble, 0u), vec2(0u, nibble), i >= 8u);
+    }
+    return bits;
+}
+
+// sum += dS k in the lane's four columns from `column` on.
+fn add_keys(sum: ptr<function, array<vec4<f32>, 16>>, d_s: ptr<function, array<vec4<f32>, 16>>, k_base: u32, s0: u32,
+            column: u32) {
+    let stride = HEADS * D / 4u;
+    var b: array<mat4x4<f32>, 8>;
+    for (var l = 0u; l < 8u; l++) {
+        let row = min(vec4(s0 + 4u * l) + vec4(0u, 1u, 2u, 3u), vec4(run.y - 1u)) * stride
+            + k_base + min(column, D / 4u - 1u);
+        b[l] = mat4x4(k[row.x], k[row.y], k[row.z], k[row.w]);
+    }
+    tile_product(sum, d_s, &b);
+}
+
+fn write_rows(sum: ptr<function, array<vec4<f32>, 16>>, q_base: u32, t0: u32, column: u32) {
+    for (var i = 0u; i < 16u; i++) {
+        if (t0 + i < run.x && column < D / 4u) {
+            dq[q_base + (t0 + i) * (HEADS * D / 4u) + column] = (*sum)[i];
+        }
+    }
+}
 
 @compute @workgroup_size(8)
 fn attention_query_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
@@ -40,59 +69,56 @@ fn attention_query_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(s
     for (var i = 0u; i < 16u; i++) {
         row_statistics[i] = statistics[head * run.x + min(t0 + i, run.x - 1u)];
     }
-    // Once at least, so that rows that see no key get their zeros.
-    for (var s0 = 0u; s0 < max(end, 1u); s0 += KEYS) {
-        let tiles = (min(KEYS, end - s0) + 31u) / 32u;
-        for (var tile = 0u; tile < tiles; tile++) {
-            let s = s0 + 32u * tile + 4u * lane;
-            let row = k_base + min(vec4(s) + vec4(0u, 1u, 2u, 3u), vec4(run.y - 1u)) * stride;
-            var slope: array<vec4<f32>, 16>;
-            for (var d = 0u; d < D / 4u; d++) {
-                tile_steps(&slope, d_o[low + d], d_o[high + d],
-                           transpose(mat4x4(v[row.x + d], v[row.y + d], v[row.z + d], v[row.w + d])));
-            }
+    // Columns 0 to 31 of dq, 32 to 63, 64 to 95, 96 to 127; what D leaves out is never touched.
+    var dq0: array<vec4<f32>, 16>;
+    var dq1: array<vec4<f32>, 16>;
+    var dq2: array<vec4<f32>, 16>;
+    var dq3: array<vec4<f32>, 16>;
+    for (var s0 = 0u; s0 < end; s0 += 32u) {
+        let s = s0 + 4u * lane;
+        let row = k_base + min(vec4(s) + vec4(0u, 1u, 2u, 3u), vec4(run.y - 1u)) * stride;
+        var d_s: array<vec4<f32>, 16>; // dP, then dS
+        for (var d = 0u; d < D / 4u; d++) {
+            tile_steps(&d_s, d_o[low + d], d_o[high + d],
+                       transpose(mat4x4(v[row.x + d], v[row.y + d], v[row.z + d], v[row.w + d])));
+        }
+        if (THRESHOLD > 0u) {
+            let bits = kept_bits(t0, s, head);
             for (var i = 0u; i < 16u; i++) {
-                slopes[i * KEYS / 4u + 8u * tile + lane] = slope[i];
-            }
-            if (THRESHOLD > 0u) {
-                for (var i = 0u; i < 16u; i++) {
-                    let words = philox(vec4(s / 4u, t0 + i, head, mask[1]), vec2(mask[0], run.z));
-                    slopes[i * KEYS / 4u + 8u * tile + lane] *= kept(words);
-                }
-            }
-            var score: array<vec4<f32>, 16>;
-            for (var d = 0u; d < D / 4u; d++) {
-                tile_steps(&score, q[low + d], q[high + d],
-                           transpose(mat4x4(k[row.x + d], k[row.y + d], k[row.z + d], k[row.w + d])));
-            }
-            for (var i = 0u; i < 16u; i++) {
-                let at = i * KEYS / 4u + 8u * tile + lane;
-                let sees = vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(keys_seen(t0 + i, length));
-                let p = select(vec4(0.0), exp(SCALE * score[i] - row_statistics[i].x), sees);
-                slopes[at] = SCALE * p * (slopes[at] - row_statistics[i].y);
+                d_s[i] *= kept_row(bits, i);
             }
         }
-        workgroupBarrier();
-        for (var c0 = 0u; c0 < D / 4u; c0 += 8u) {
-            let c = c0 + lane;
-            let column = min(c, D / 4u - 1u);
-            var sum: array<vec4<f32>, 16>;
-            if (s0 > 0u) {
-                for (var i = 0u; i < 16u; i++) {
-                    sum[i] = dq[q_base + min(t0 + i, run.x - 1u) * stride + column];
-                }
-            }
-            for (var g = 0u; g < 8u * tiles; g++) {
-                let row = k_base + min(vec4(s0 + 4u * g) + vec4(0u, 1u, 2u, 3u), vec4(run.y - 1u)) * stride + column;
-                tile_steps(&sum, slopes[lane * KEYS / 4u + g], slopes[(lane + 8u) * KEYS / 4u + g],
-                           mat4x4(k[row.x], k[row.y], k[row.z], k[row.w]));
-            }
-            for (var i = 0u; i < 16u; i++) {
-                if (t0 + i < run.x && c < D / 4u) {
-                    dq[q_base + (t0 + i) * stride + c] = sum[i];
-                }
-            }
+        var p: array<vec4<f32>, 16>; // scores, then weights
+        for (var d = 0u; d < D / 4u; d++) {
+            tile_steps(&p, q[low + d], q[high + d],
+                       transpose(mat4x4(k[row.x + d], k[row.y + d], k[row.z + d], k[row.w + d])));
         }
-        workgroupBarrier();
+        for (var i = 0u; i < 16u; i++) {
+            let sees = vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(keys_seen(t0 + i, length));
+            p[i] = select(vec4(0.0), exp(SCALE * p[i] - row_statistics[i].x), sees);
+        }
+        for (var i = 0u; i < 16u; i++) {
+            d_s[i] = SCALE * p[i] * (d_s[i] - row_statistics[i].y);
+        }
+        add_keys(&dq0, &d_s, k_base, s0, lane);
+        if (D > 32u) {
+            add_keys(&dq1, &d_s, k_base, s0, lane + 8u);
+        }
+        if (D > 64u) {
+            add_keys(&dq2, &d_s, k_base, s0, lane + 16u);
+        }
+        if (D > 96u) {
+            add_keys(&dq3, &d_s, k_base, s0, lane + 24u);
+        }
+    }
+    write_rows(&dq0, q_base, t0, lane);
+    if (D > 32u) {
+        write_rows(&dq1, q_base, t0, lane + 8u);
+    }
+    if (D > 64u) {
+        write_rows(&dq2, q_base, t0, lane + 16u);
+    }
+    if (D > 96u) {
+        write_rows(&dq3, q_base, t0, lane + 24u);
     }
 }

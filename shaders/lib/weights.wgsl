@@ -18,3 +18,9 @@ fn keys_seen(t: u32, length: u32) -> u32 {
 fn kept(words: vec4<u32>) -> vec4<f32> {
     return select(vec4(0.0), vec4(KEEP), words >= vec4(THRESHOLD));
 }
+
+// A tile of 16 rows keeps four bits a row and lane, rows 0 to 7 in x: what dropout multiplies row i's four weights by.
+fn kept_row(bits: vec2<u32>, i: u32) -> vec4<f32> {
+    let four = select(bits.x, bits.y, i >= 8u) >> (4u * (i % 8u));
+    return select(vec4(0.0), vec4(KEEP), (vec4(four) & vec4(1u, 2u, 4u, 8u)) != vec4(0u));
+}

@@ -120,8 +120,8 @@ impl Attention {
     }
 
     /// The candidates of a kernel that gives blocks of `rows` (queries or keys) of each head to workgroups, which walk over
-    /// the others: `lanes` with 16 rows to a subgroup of 8 lanes, `blocks` with 32 rows and up to `most` chunks of 32
-    /// columns to 64 threads.
+    /// the others: `lanes` with 16 rows to a subgroup of 8 lanes, for D up to 128, `blocks` with 32 rows and up to `most`
+    /// chunks of 32 columns to 64 threads.
     fn candidates(
         &self,
         [lanes, blocks]: [Shader; 2],
@@ -144,7 +144,8 @@ impl Attention {
         // its walk.
         let within = |each: usize| !adapter.software || walked.div_ceil(32) * each <= 65_535;
         let slow = within(64 + 288 * e.size.div_ceil(32)).then_some(blocks);
-        let fast = (adapter.subgroup == Some(8) && e.size.is_multiple_of(4) && within(160 + e.size)).then_some(lanes);
+        let suits = adapter.subgroup == Some(8) && e.size.is_multiple_of(4) && e.size <= 128;
+        let fast = (suits && within(320 + e.size)).then_some(lanes);
         let order = if adapter.software { [fast, slow] } else { [slow, fast] };
         order.into_iter().flatten().collect()
     }
