@@ -22,6 +22,28 @@ override SCALE: f32;
 @group(0) @binding(7) var<storage, read_write> dv: array<f32>; // (B, S, H*D)
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // T, S, site
 
+// Columns d0 to d0 + 31 of 32 rows of k and of q, or of v and of do, as operands A and B; zeros past the last column.
+fn stage(of_scores: bool, q_base: u32, t0: u32, k_base: u32, s0: u32, d0: u32, index: u32) {
+    workgroupBarrier();
+    for (var e = index; e < 1024u; e += 64u) {
+        let at = e % 32u * BLOCK_ROW + e / 128u;
+        let d = min(d0 + e % 32u, D - 1u);
+        let row_t = q_base + min(t0 + e / 32u, run.x - 1u) * (HEADS * D) + d;
+        let row_s = k_base + min(s0 + e / 32u, run.y - 1u) * (HEADS * D) + d;
+        var pair = vec2(0.0);
+        if (d0 + e % 32u < D) {
+            if (of_scores) {
+                pair = vec2(k[row_s], q[row_t]);
+            } else {
+                pair = vec2(v[row_s], d_o[row_t]);
+            }
+        }
+        blocks[at][e / 32u % 4u] = pair.x;
+        blocks[BLOCK + at][e / 32u % 4u] = pair.y;
+    }
+    workgroupBarrier();
+}
+
 @compute @workgroup_size(64)
 fn attention_key_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
     let s0 = 32u * group.x;
@@ -41,25 +63,9 @@ fn attention_key_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_inv
         var score: array<vec4<f32>, 4>;
         var slope: array<vec4<f32>, 4>;
         for (var d0 = 0u; d0 < D; d0 += 32u) {
-            workgroupBarrier();
-            for (var e = index; e < 1024u; e += 64u) {
-                let d = min(d0 + e % 32u, D - 1u);
-                let at = e % 32u * BLOCK_ROW + e / 128u;
-                let inside = d0 + e % 32u < D;
-                blocks[at][e / 32u % 4u] = select(0.0, k[k_base + min(s0 + e / 32u, run.y - 1u) * stride + d], inside);
-                blocks[BLOCK + at][e / 32u % 4u] = select(0.0, q[q_base + min(t0 + e / 32u, run.x - 1u) * stride + d], inside);
-            }
-            workgroupBarrier();
+            stage(true, q_base, t0, k_base, s0, d0, index);
             block_product(&score, 0u, index);
-            workgroupBarrier();
-            for (var e = index; e < 1024u; e += 64u) {
-                let d = min(d0 + e % 32u, D - 1u);
-                let at = e % 32u * BLOCK_ROW + e / 128u;
-                let inside = d0 + e % 32u < D;
-                blocks[at][e / 32u % 4u] = select(0.0, v[k_base + min(s0 + e / 32u, run.y - 1u) * stride + d], inside);
-                blocks[BLOCK + at][e / 32u % 4u] = select(0.0, d_o[q_base + min(t0 + e / 32u, run.x - 1u) * stride + d], inside);
-            }
-            workgroupBarrier();
+            stage(false, q_base, t0, k_base, s0, d0, index);
             block_product(&slope, 0u, index);
         }
         var keep = mat4x4(vec4(1.0), vec4(1.0), vec4(1.0), vec4(1.0)); // [query][key]

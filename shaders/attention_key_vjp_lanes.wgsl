@@ -21,7 +21,7 @@ override SCALE: f32;
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // T, S, site
 
 // Which weights of keys s0 to s0 + 15 and queries t to t + 3 dropout keeps: one call of the generator has four keys.
-fn kept_bits(s0: u32, t: u32, head: u32) -> vec2<u32> {
+fn kept_columns(s0: u32, t: u32, head: u32) -> vec2<u32> {
     var bits = vec2(0u);
     for (var i = 0u; i < 16u; i++) {
         let words = philox(vec4((s0 + i) / 4u, t + i % 4u, head, mask[1]), vec2(mask[0], run.z));
@@ -104,7 +104,7 @@ fn attention_key_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(sub
             p[i] = select(vec4(0.0), exp(SCALE * p[i] - rows[0]), vec4(s0 + i) < seen);
         }
         if (THRESHOLD > 0u) {
-            let bits = kept_bits(s0, t.x, head);
+            let bits = kept_columns(s0, t.x, head);
             for (var i = 0u; i < 16u; i++) {
                 let kept = kept_row(bits, i);
                 d_s[i] = SCALE * p[i] * (kept * d_s[i] - rows[1]);

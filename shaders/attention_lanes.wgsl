@@ -3,9 +3,8 @@
 // like o. The maximum and the sum of each row run along (Milakov and Gimelshein 2018, Dao 2023). For software adapters, on
 // which a load costs as much as many multiply-adds. D is a multiple of 4, and at most 128.
 import package::lib::matrices::{matrix_base};
-import package::lib::philox::{philox};
 import package::lib::tile::{tile_product, tile_steps};
-import package::lib::weights::{keys_seen, kept_row, mask_lengths};
+import package::lib::weights::{keys_seen, kept_bits, kept_row, mask_lengths};
 
 override HEADS: u32;
 override D: u32;
@@ -18,18 +17,6 @@ override SCALE: f32;
 @group(0) @binding(4) var<storage, read_write> o: array<vec4<f32>>; // (B, T, H*D)
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>; // (B, H, T)
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // T, S, site
-
-// Which weights of queries t0 to t0 + 15 and keys s to s + 3 dropout keeps.
-fn kept_bits(t0: u32, s: u32, head: u32) -> vec2<u32> {
-    var bits = vec2(0u);
-    for (var i = 0u; i < 16u; i++) {
-        let words = philox(vec4(s / 4u, t0 + i, head, mask[1]), vec2(mask[0], run.z));
-        let four = select(vec4(0u), vec4(1u, 2u, 4u, 8u), words >= vec4(THRESHOLD));
-        let nibble = (four.x | four.y | four.z | four.w) << (4u * (i % 8u));
-        bits |= select(vec2(nibble, 0u), vec2(0u, nibble), i >= 8u);
-    }
-    return bits;
-}
 
 // sum += weights v in the lane's four columns from `column` on.
 fn add_values(sum: ptr<function, array<vec4<f32>, 16>>, weights: ptr<function, array<vec4<f32>, 16>>, k_base: u32, s0: u32,
@@ -108,7 +95,7 @@ fn attention_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_in
             total[i] = total[i] * shrink[i] + ((w[i].x + w[i].y) + (w[i].z + w[i].w));
         }
         if (THRESHOLD > 0u) {
-            let bits = kept_bits(t0, s, head);
+            let bits = kept_bits(t0, s, head, mask[1], vec2(mask[0], run.z));
             for (var i = 0u; i < 16u; i++) {
                 w[i] *= kept_row(bits, i);
             }

@@ -2,9 +2,8 @@
 // One subgroup of 8 lanes per 16 queries of a head; keys pass in tiles of 32, and everything stays in registers. For
 // software adapters, as attention_lanes. D is a multiple of 4, and at most 128.
 import package::lib::matrices::{matrix_base};
-import package::lib::philox::{philox};
 import package::lib::tile::{tile_product, tile_steps};
-import package::lib::weights::{keys_seen, kept_row, mask_lengths};
+import package::lib::weights::{keys_seen, kept_bits, kept_row, mask_lengths};
 
 override HEADS: u32;
 override D: u32;
@@ -18,18 +17,6 @@ override SCALE: f32;
 @group(0) @binding(5) var<storage, read> mask: array<u32>; // (16 + B): step state, lengths; (B) without dropout
 @group(0) @binding(6) var<storage, read_write> dq: array<vec4<f32>>; // (B, T, H*D)
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // T, S, site
-
-// Which weights of queries t0 to t0 + 15 and keys s to s + 3 dropout keeps.
-fn kept_bits(t0: u32, s: u32, head: u32) -> vec2<u32> {
-    var bits = vec2(0u);
-    for (var i = 0u; i < 16u; i++) {
-        let words = philox(vec4(s / 4u, t0 + i, head, mask[1]), vec2(mask[0], run.z));
-        let four = select(vec4(0u), vec4(1u, 2u, 4u, 8u), words >= vec4(THRESHOLD));
-        let nibble = (four.x | four.y | four.z | four.w) << (4u * (i % 8u));
-        bits |= select(vec2(nibble, 0u), vec2(0u, nibble), i >= 8u);
-    }
-    return bits;
-}
 
 // sum += dS k in the lane's four columns from `column` on.
 fn add_keys(sum: ptr<function, array<vec4<f32>, 16>>, d_s: ptr<function, array<vec4<f32>, 16>>, k_base: u32, s0: u32,
@@ -83,7 +70,7 @@ fn attention_query_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(s
                        transpose(mat4x4(v[row.x + d], v[row.y + d], v[row.z + d], v[row.w + d])));
         }
         if (THRESHOLD > 0u) {
-            let bits = kept_bits(t0, s, head);
+            let bits = kept_bits(t0, s, head, mask[1], vec2(mask[0], run.z));
             for (var i = 0u; i < 16u; i++) {
                 d_s[i] *= kept_row(bits, i);
             }
