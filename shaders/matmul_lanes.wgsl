@@ -4,6 +4,7 @@
 // much as eight multiply-adds. Sums run over k in ascending order. Contiguous dimensions are multiples of 4.
 import package::lib::activation::{activate};
 import package::lib::matrices::{matrix_base};
+import package::lib::tile::{tile_steps};
 
 override TRANS_A: bool; // A is (K, M), not (M, K)
 override TRANS_B: bool; // B is (N, K), not (K, N)
@@ -18,14 +19,6 @@ override ADD: bool = false; // C holds what the product is added to
 @group(0) @binding(2) var<storage, read> bias: array<f32>; // (N), or B again where there is none
 @group(0) @binding(3) var<storage, read_write> c: array<f32>; // (batch, M, N)
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // M, N, K
-
-// One row of the tile, four steps of k: at holds A[m, k .. k + 4].
-fn four_steps(sum: vec4<f32>, at: vec4<f32>, bt: ptr<function, array<vec4<f32>, 4>>) -> vec4<f32> {
-    var s = fma(vec4(at.x), (*bt)[0], sum);
-    s = fma(vec4(at.y), (*bt)[1], s);
-    s = fma(vec4(at.z), (*bt)[2], s);
-    return fma(vec4(at.w), (*bt)[3], s);
-}
 
 // Four rows of the tile, one step of k: at holds A[m .. m + 4, k].
 fn one_step(sum: ptr<function, array<vec4<f32>, 16>>, row: u32, at: vec4<f32>, bt: vec4<f32>) {
@@ -58,58 +51,34 @@ fn matmul_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invoc
 
     var sum: array<vec4<f32>, 16>;
     for (var k = 0u; k < run.z; k += 4u) {
-        var bt: array<vec4<f32>, 4>; // element l holds B[k + l, n0 .. n0 + 4]
+        var bt: mat4x4<f32>; // element l holds B[k + l, n0 .. n0 + 4]
         if (TRANS_B) {
-            let rows = transpose(mat4x4(b[n.x + k / 4u], b[n.y + k / 4u], b[n.z + k / 4u], b[n.w + k / 4u]));
-            bt[0] = rows[0];
-            bt[1] = rows[1];
-            bt[2] = rows[2];
-            bt[3] = rows[3];
+            bt = transpose(mat4x4(b[n.x + k / 4u], b[n.y + k / 4u], b[n.z + k / 4u], b[n.w + k / 4u]));
         } else {
-            bt[0] = b[column + k * b_stride];
-            bt[1] = b[column + (k + 1u) * b_stride];
-            bt[2] = b[column + (k + 2u) * b_stride];
-            bt[3] = b[column + (k + 3u) * b_stride];
+            bt = mat4x4(b[column + k * b_stride], b[column + (k + 1u) * b_stride], b[column + (k + 2u) * b_stride],
+                        b[column + (k + 3u) * b_stride]);
         }
-        var at: array<vec4<f32>, 2>;
         if (TRANS_A) {
-            at[0] = a[m + k * a_stride];
-            at[1] = a[m + (k + 2u) * a_stride];
-            one_step(&sum, 0u, subgroupBroadcast(at[0], 0u), bt[0]);
-            one_step(&sum, 4u, subgroupBroadcast(at[0], 1u), bt[0]);
-            one_step(&sum, 8u, subgroupBroadcast(at[0], 2u), bt[0]);
-            one_step(&sum, 12u, subgroupBroadcast(at[0], 3u), bt[0]);
-            one_step(&sum, 0u, subgroupBroadcast(at[0], 4u), bt[1]);
-            one_step(&sum, 4u, subgroupBroadcast(at[0], 5u), bt[1]);
-            one_step(&sum, 8u, subgroupBroadcast(at[0], 6u), bt[1]);
-            one_step(&sum, 12u, subgroupBroadcast(at[0], 7u), bt[1]);
-            one_step(&sum, 0u, subgroupBroadcast(at[1], 0u), bt[2]);
-            one_step(&sum, 4u, subgroupBroadcast(at[1], 1u), bt[2]);
-            one_step(&sum, 8u, subgroupBroadcast(at[1], 2u), bt[2]);
-            one_step(&sum, 12u, subgroupBroadcast(at[1], 3u), bt[2]);
-            one_step(&sum, 0u, subgroupBroadcast(at[1], 4u), bt[3]);
-            one_step(&sum, 4u, subgroupBroadcast(at[1], 5u), bt[3]);
-            one_step(&sum, 8u, subgroupBroadcast(at[1], 6u), bt[3]);
-            one_step(&sum, 12u, subgroupBroadcast(at[1], 7u), bt[3]);
+            let first = a[m + k * a_stride];
+            let second = a[m + (k + 2u) * a_stride];
+            one_step(&sum, 0u, subgroupBroadcast(first, 0u), bt[0]);
+            one_step(&sum, 4u, subgroupBroadcast(first, 1u), bt[0]);
+            one_step(&sum, 8u, subgroupBroadcast(first, 2u), bt[0]);
+            one_step(&sum, 12u, subgroupBroadcast(first, 3u), bt[0]);
+            one_step(&sum, 0u, subgroupBroadcast(first, 4u), bt[1]);
+            one_step(&sum, 4u, subgroupBroadcast(first, 5u), bt[1]);
+            one_step(&sum, 8u, subgroupBroadcast(first, 6u), bt[1]);
+            one_step(&sum, 12u, subgroupBroadcast(first, 7u), bt[1]);
+            one_step(&sum, 0u, subgroupBroadcast(second, 0u), bt[2]);
+            one_step(&sum, 4u, subgroupBroadcast(second, 1u), bt[2]);
+            one_step(&sum, 8u, subgroupBroadcast(second, 2u), bt[2]);
+            one_step(&sum, 12u, subgroupBroadcast(second, 3u), bt[2]);
+            one_step(&sum, 0u, subgroupBroadcast(second, 4u), bt[3]);
+            one_step(&sum, 4u, subgroupBroadcast(second, 5u), bt[3]);
+            one_step(&sum, 8u, subgroupBroadcast(second, 6u), bt[3]);
+            one_step(&sum, 12u, subgroupBroadcast(second, 7u), bt[3]);
         } else {
-            at[0] = a[upper + k / 4u];
-            at[1] = a[lower + k / 4u];
-            sum[0] = four_steps(sum[0], subgroupBroadcast(at[0], 0u), &bt);
-            sum[1] = four_steps(sum[1], subgroupBroadcast(at[0], 1u), &bt);
-            sum[2] = four_steps(sum[2], subgroupBroadcast(at[0], 2u), &bt);
-            sum[3] = four_steps(sum[3], subgroupBroadcast(at[0], 3u), &bt);
-            sum[4] = four_steps(sum[4], subgroupBroadcast(at[0], 4u), &bt);
-            sum[5] = four_steps(sum[5], subgroupBroadcast(at[0], 5u), &bt);
-            sum[6] = four_steps(sum[6], subgroupBroadcast(at[0], 6u), &bt);
-            sum[7] = four_steps(sum[7], subgroupBroadcast(at[0], 7u), &bt);
-            sum[8] = four_steps(sum[8], subgroupBroadcast(at[1], 0u), &bt);
-            sum[9] = four_steps(sum[9], subgroupBroadcast(at[1], 1u), &bt);
-            sum[10] = four_steps(sum[10], subgroupBroadcast(at[1], 2u), &bt);
-            sum[11] = four_steps(sum[11], subgroupBroadcast(at[1], 3u), &bt);
-            sum[12] = four_steps(sum[12], subgroupBroadcast(at[1], 4u), &bt);
-            sum[13] = four_steps(sum[13], subgroupBroadcast(at[1], 5u), &bt);
-            sum[14] = four_steps(sum[14], subgroupBroadcast(at[1], 6u), &bt);
-            sum[15] = four_steps(sum[15], subgroupBroadcast(at[1], 7u), &bt);
+            tile_steps(&sum, a[upper + k / 4u], a[lower + k / 4u], bt);
         }
     }
 
