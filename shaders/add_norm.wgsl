@@ -2,7 +2,7 @@
 // LANES threads share a row, 64 / LANES rows a workgroup; a thread takes four columns at a time, which are one call of the
 // generator. Its counter and key are those of dropout.wgsl.
 import package::lib::grid::{workgroup_index};
-import package::lib::lanes::{lanes_sum};
+import package::lib::lanes::{LANES, lanes_sum};
 import package::lib::philox::{philox};
 
 override EPS: f32;

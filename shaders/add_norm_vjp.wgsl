@@ -1,8 +1,7 @@
 // dx = rstd (g - mean(g) - n mean(g n)), plus what dx holds where ADD; dy = dx keep / (1 - p); g = dz w, n = (s - mean) rstd
 // One workgroup per block of rows: LANES threads share a row for dx and dy, four columns at a time, then each thread sums
 // columns of dz n and dz over the block. The blocks are added by layer_norm_weight_vjp, the mask is that of add_norm.
-import package::lib::grid::{workgroup_index};
-import package::lib::lanes::{lanes_sum};
+import package::lib::lanes::{LANES, lanes_sum};
 import package::lib::philox::{philox};
 
 override ADD: bool; // dx holds a cotangent of s from elsewhere

@@ -1,7 +1,7 @@
 // y[r] = the lowest c at which x[r, c] is largest
 // LANES threads share a row, 64 / LANES rows a workgroup.
 import package::lib::grid::{workgroup_index};
-import package::lib::lanes::{lanes_max};
+import package::lib::lanes::{LANES, lanes_max};
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // (rows, C)
 @group(0) @binding(1) var<storage, read_write> y: array<u32>; // (rows)

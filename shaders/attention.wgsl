@@ -1,10 +1,10 @@
 // o = dropout(softmax(SCALE q kT)) v per head, lse = log of the sum of exp(SCALE q kT) over the keys that a row sees
 // One workgroup per 32 queries of a head and CHUNKS * 32 columns of o, in the registers of its threads. Keys pass in
 // blocks of 32; the maximum and the sum of each row run along (Milakov and Gimelshein 2018, Dao 2023).
-import package::lib::blocks::{blocks, block_keep, block_max, block_product, block_sum};
+import package::lib::blocks::{BLOCK, BLOCK_ROW, blocks, block_keep, block_max, block_product, block_sum};
 import package::lib::matrices::{matrix_base};
 import package::lib::philox::{philox};
-import package::lib::weights::{keys_seen, kept, mask_lengths};
+import package::lib::mask::{THRESHOLD, keys_seen, kept, mask_lengths};
 
 const CHUNKS: u32 = 2u;
 
@@ -40,13 +40,19 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
         var score: array<vec4<f32>, 4>;
         for (var d0 = 0u; d0 < D; d0 += 32u) {
             workgroupBarrier();
-            for (var e = index; e < 1024u; e += 64u) {
-                let d = e % 32u;
-                let row = e / 32u;
-                let at = d * BLOCK_ROW + row / 4u;
-                let inside = d0 + d < D;
-                blocks[at][row % 4u] = select(0.0, q[q_base + min(t0 + row, run.x - 1u) * stride + min(d0 + d, D - 1u)], inside);
-                blocks[BLOCK + at][row % 4u] = select(0.0, k[k_base + min(s0 + row, run.y - 1u) * stride + min(d0 + d, D - 1u)], inside);
+            for (var e = index; e < 256u; e += 64u) {
+                let d = d0 + e % 32u;
+                let rows = vec4(4u * (e / 32u)) + vec4(0u, 1u, 2u, 3u);
+                let at_q = min(vec4(t0) + rows, vec4(run.x - 1u)) * stride + q_base + d;
+                let at_k = min(vec4(s0) + rows, vec4(run.y - 1u)) * stride + k_base + d;
+                var a = vec4(0.0); // past the last column
+                var b = vec4(0.0);
+                if (d < D) {
+                    a = vec4(q[at_q.x], q[at_q.y], q[at_q.z], q[at_q.w]);
+                    b = vec4(k[at_k.x], k[at_k.y], k[at_k.z], k[at_k.w]);
+                }
+                blocks[e % 32u * BLOCK_ROW + e / 32u] = a;
+                blocks[BLOCK + e % 32u * BLOCK_ROW + e / 32u] = b;
             }
             workgroupBarrier();
             block_product(&score, 0u, index);
@@ -72,11 +78,10 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
         block_keep(score, index);
         for (var c = 0u; c < CHUNKS; c++) {
             workgroupBarrier();
-            for (var e = index; e < 1024u; e += 64u) {
-                let column = c0 + 32u * c + e % 32u;
-                let row = e / 32u;
-                let value = v[k_base + min(s0 + row, run.y - 1u) * stride + min(column, D - 1u)];
-                blocks[BLOCK + row * BLOCK_ROW + e % 32u / 4u][e % 4u] = value;
+            for (var e = index; e < 256u; e += 64u) {
+                let row = k_base + min(s0 + e / 8u, run.y - 1u) * stride;
+                let at = row + min(vec4(c0 + 32u * c + 4u * (e % 8u)) + vec4(0u, 1u, 2u, 3u), vec4(D - 1u));
+                blocks[BLOCK + e / 8u * BLOCK_ROW + e % 8u] = vec4(v[at.x], v[at.y], v[at.z], v[at.w]);
             }
             workgroupBarrier();
             var part = array(sum[4u * c] * shrink.x, sum[4u * c + 1u] * shrink.y, sum[4u * c + 2u] * shrink.z,
@@ -90,7 +95,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     let all = block_sum(total, index);
     for (var i = 0u; i < 4u; i++) {
         if (t + i < run.x) {
-            let some = all[i] > 0.0;
+            let some = keys_seen(t + i, length) > 0u;
             for (var c = 0u; c < CHUNKS; c++) {
                 for (var j = 0u; j < 4u; j++) {
                     let column = c0 + 32u * c + x + j;

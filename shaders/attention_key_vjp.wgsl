@@ -1,10 +1,10 @@
 // dv = dropout(P)T do and dk = SCALE dST q per head, P and dS as in attention_query_vjp
 // One workgroup per 32 keys of a head and CHUNKS * 32 columns of dk and dv, in the registers of its threads. Queries pass
 // in blocks of 32; blocks have keys as rows and queries as columns.
-import package::lib::blocks::{blocks, block_keep, block_product};
+import package::lib::blocks::{BLOCK, BLOCK_ROW, blocks, block_keep, block_product};
 import package::lib::matrices::{matrix_base};
 import package::lib::philox::{philox};
-import package::lib::weights::{keys_seen, kept, mask_lengths};
+import package::lib::mask::{THRESHOLD, keys_seen, kept, mask_lengths};
 
 const CHUNKS: u32 = 2u;
 
@@ -25,21 +25,22 @@ override SCALE: f32;
 // Columns d0 to d0 + 31 of 32 rows of k and of q, or of v and of do, as operands A and B; zeros past the last column.
 fn stage(of_scores: bool, q_base: u32, t0: u32, k_base: u32, s0: u32, d0: u32, index: u32) {
     workgroupBarrier();
-    for (var e = index; e < 1024u; e += 64u) {
-        let at = e % 32u * BLOCK_ROW + e / 128u;
-        let d = min(d0 + e % 32u, D - 1u);
-        let row_t = q_base + min(t0 + e / 32u, run.x - 1u) * (HEADS * D) + d;
-        let row_s = k_base + min(s0 + e / 32u, run.y - 1u) * (HEADS * D) + d;
-        var pair = vec2(0.0);
-        if (d0 + e % 32u < D) {
-            if (of_scores) {
-                pair = vec2(k[row_s], q[row_t]);
-            } else {
-                pair = vec2(v[row_s], d_o[row_t]);
-            }
+    for (var e = index; e < 256u; e += 64u) {
+        let d = d0 + e % 32u;
+        let rows = vec4(4u * (e / 32u)) + vec4(0u, 1u, 2u, 3u);
+        let t = min(vec4(t0) + rows, vec4(run.x - 1u)) * (HEADS * D) + q_base + d;
+        let s = min(vec4(s0) + rows, vec4(run.y - 1u)) * (HEADS * D) + k_base + d;
+        var a = vec4(0.0);
+        var b = vec4(0.0);
+        if (d < D && of_scores) {
+            a = vec4(k[s.x], k[s.y], k[s.z], k[s.w]);
+            b = vec4(q[t.x], q[t.y], q[t.z], q[t.w]);
+        } else if (d < D) {
+            a = vec4(v[s.x], v[s.y], v[s.z], v[s.w]);
+            b = vec4(d_o[t.x], d_o[t.y], d_o[t.z], d_o[t.w]);
         }
-        blocks[at][e / 32u % 4u] = pair.x;
-        blocks[BLOCK + at][e / 32u % 4u] = pair.y;
+        blocks[e % 32u * BLOCK_ROW + e / 32u] = a;
+        blocks[BLOCK + e % 32u * BLOCK_ROW + e / 32u] = b;
     }
     workgroupBarrier();
 }
@@ -91,15 +92,16 @@ fn attention_key_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_inv
             }
             for (var c = 0u; c < CHUNKS; c++) {
                 workgroupBarrier();
-                for (var e = index; e < 1024u; e += 64u) {
-                    let at = q_base + min(t0 + e / 32u, run.x - 1u) * stride + min(c0 + 32u * c + e % 32u, D - 1u);
-                    var value: f32;
+                for (var e = index; e < 256u; e += 64u) {
+                    let row = q_base + min(t0 + e / 8u, run.x - 1u) * stride;
+                    let at = row + min(vec4(c0 + 32u * c + 4u * (e % 8u)) + vec4(0u, 1u, 2u, 3u), vec4(D - 1u));
+                    var value: vec4<f32>;
                     if (which == 0u) {
-                        value = d_o[at];
+                        value = vec4(d_o[at.x], d_o[at.y], d_o[at.z], d_o[at.w]);
                     } else {
-                        value = q[at];
+                        value = vec4(q[at.x], q[at.y], q[at.z], q[at.w]);
                     }
-                    blocks[BLOCK + e / 32u * BLOCK_ROW + e % 32u / 4u][e % 4u] = value;
+                    blocks[BLOCK + e / 8u * BLOCK_ROW + e % 8u] = value;
                 }
                 workgroupBarrier();
                 if (which == 0u) {

@@ -1,10 +1,10 @@
 // dv = dropout(P)T do and dk = SCALE dST q per head, P and dS as in attention_query_vjp
 // One subgroup of 8 lanes per 16 keys of a head; queries pass in tiles of 32, and everything stays in registers. For
-// software adapters, as attention_lanes. D is a multiple of 4, and at most 128.
+// software adapters, as attention_lanes. D is a multiple of 4.
 import package::lib::matrices::{matrix_base};
 import package::lib::philox::{philox};
 import package::lib::tile::{tile_product, tile_steps};
-import package::lib::weights::{keys_seen, kept_row, mask_lengths};
+import package::lib::mask::{THRESHOLD, keys_seen, kept_row, mask_lengths};
 
 override HEADS: u32;
 override D: u32;
@@ -64,6 +64,7 @@ fn write_rows(sum_k: ptr<function, array<vec4<f32>, 16>>, sum_v: ptr<function, a
 fn attention_key_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let s0 = 16u * group.x;
     let head = group.z;
+    let c0 = 32u * group.y + lane; // the lane's first four columns of four times 32
     let stride = HEADS * D / 4u;
     let q_base = matrix_base(head, run.x, D / 4u, HEADS);
     let k_base = matrix_base(head, run.y, D / 4u, HEADS);
@@ -72,7 +73,7 @@ fn attention_key_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(sub
     let low = k_base + min(s0 + lane, run.y - 1u) * stride;
     let high = k_base + min(s0 + lane + 8u, run.y - 1u) * stride;
 
-    // Columns 0 to 31 of dk and dv, 32 to 63, 64 to 95, 96 to 127; what D leaves out is never touched.
+    // Columns 0 to 31 of the slice of dk and dv, 32 to 63, 64 to 95, 96 to 127; what D leaves out is never used.
     var dk0: array<vec4<f32>, 16>;
     var dk1: array<vec4<f32>, 16>;
     var dk2: array<vec4<f32>, 16>;
@@ -115,29 +116,29 @@ fn attention_key_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(sub
                 d_s[i] = SCALE * p[i] * (d_s[i] - rows[1]);
             }
         }
-        add_rows(&dv0, &p, false, q_base, t0, lane);
-        add_rows(&dk0, &d_s, true, q_base, t0, lane);
+        add_rows(&dv0, &p, false, q_base, t0, c0);
+        add_rows(&dk0, &d_s, true, q_base, t0, c0);
         if (D > 32u) {
-            add_rows(&dv1, &p, false, q_base, t0, lane + 8u);
-            add_rows(&dk1, &d_s, true, q_base, t0, lane + 8u);
+            add_rows(&dv1, &p, false, q_base, t0, c0 + 8u);
+            add_rows(&dk1, &d_s, true, q_base, t0, c0 + 8u);
         }
         if (D > 64u) {
-            add_rows(&dv2, &p, false, q_base, t0, lane + 16u);
-            add_rows(&dk2, &d_s, true, q_base, t0, lane + 16u);
+            add_rows(&dv2, &p, false, q_base, t0, c0 + 16u);
+            add_rows(&dk2, &d_s, true, q_base, t0, c0 + 16u);
         }
         if (D > 96u) {
-            add_rows(&dv3, &p, false, q_base, t0, lane + 24u);
-            add_rows(&dk3, &d_s, true, q_base, t0, lane + 24u);
+            add_rows(&dv3, &p, false, q_base, t0, c0 + 24u);
+            add_rows(&dk3, &d_s, true, q_base, t0, c0 + 24u);
         }
     }
-    write_rows(&dk0, &dv0, k_base, s0, lane);
+    write_rows(&dk0, &dv0, k_base, s0, c0);
     if (D > 32u) {
-        write_rows(&dk1, &dv1, k_base, s0, lane + 8u);
+        write_rows(&dk1, &dv1, k_base, s0, c0 + 8u);
     }
     if (D > 64u) {
-        write_rows(&dk2, &dv2, k_base, s0, lane + 16u);
+        write_rows(&dk2, &dv2, k_base, s0, c0 + 16u);
     }
     if (D > 96u) {
-        write_rows(&dk3, &dv3, k_base, s0, lane + 24u);
+        write_rows(&dk3, &dv3, k_base, s0, c0 + 24u);
     }
 }

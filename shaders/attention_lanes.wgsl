@@ -1,10 +1,10 @@
 // o = dropout(softmax(SCALE q kT)) v per head, lse = log of the sum of exp(SCALE q kT) over the keys that a row sees
 // One subgroup of 8 lanes per 16 queries of a head; keys pass in tiles of 32, whose scores and weights stay in registers,
-// like o. The maximum and the sum of each row run along (Milakov and Gimelshein 2018, Dao 2023). For software adapters, on
-// which a load costs as much as many multiply-adds. D is a multiple of 4, and at most 128.
+// like 128 columns of o. The maximum and the sum of each row run along (Milakov and Gimelshein 2018, Dao 2023). For
+// software adapters, on which a load costs as much as many multiply-adds. D is a multiple of 4.
 import package::lib::matrices::{matrix_base};
 import package::lib::tile::{tile_product, tile_steps};
-import package::lib::weights::{keys_seen, kept_bits, kept_row, mask_lengths};
+import package::lib::mask::{THRESHOLD, keys_seen, kept_bits, kept_row, mask_lengths};
 
 override HEADS: u32;
 override D: u32;
@@ -37,12 +37,12 @@ fn shrink_rows(sum: ptr<function, array<vec4<f32>, 16>>, by: ptr<function, array
     }
 }
 
-fn write_rows(sum: ptr<function, array<vec4<f32>, 16>>, total: ptr<function, array<f32, 16>>, q_base: u32, t0: u32,
-              column: u32) {
+fn write_rows(sum: ptr<function, array<vec4<f32>, 16>>, total: ptr<function, array<f32, 16>>, length: u32, q_base: u32,
+              t0: u32, column: u32) {
     for (var i = 0u; i < 16u; i++) {
         if (t0 + i < run.x && column < D / 4u) {
             o[q_base + (t0 + i) * (HEADS * D / 4u) + column] =
-                select(vec4(0.0), (*sum)[i] / (*total)[i], (*total)[i] > 0.0);
+                select(vec4(0.0), (*sum)[i] / (*total)[i], keys_seen(t0 + i, length) > 0u);
         }
     }
 }
@@ -51,6 +51,7 @@ fn write_rows(sum: ptr<function, array<vec4<f32>, 16>>, total: ptr<function, arr
 fn attention_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let t0 = 16u * group.x;
     let head = group.z;
+    let c0 = 32u * group.y + lane; // the lane's first four columns of four times 32
     let stride = HEADS * D / 4u;
     let q_base = matrix_base(head, run.x, D / 4u, HEADS);
     let k_base = matrix_base(head, run.y, D / 4u, HEADS);
@@ -66,7 +67,7 @@ fn attention_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_in
         top[i] = -3.4e38;
         total[i] = 0.0;
     }
-    // Columns 0 to 31 of o, 32 to 63, 64 to 95, 96 to 127; what D leaves out is never touched.
+    // Columns 0 to 31 of the slice of o, 32 to 63, 64 to 95, 96 to 127; what D leaves out is never used.
     var o0: array<vec4<f32>, 16>;
     var o1: array<vec4<f32>, 16>;
     var o2: array<vec4<f32>, 16>;
@@ -101,36 +102,36 @@ fn attention_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_in
             }
         }
         shrink_rows(&o0, &shrink);
-        add_values(&o0, &w, k_base, s0, lane);
+        add_values(&o0, &w, k_base, s0, c0);
         if (D > 32u) {
             shrink_rows(&o1, &shrink);
-            add_values(&o1, &w, k_base, s0, lane + 8u);
+            add_values(&o1, &w, k_base, s0, c0 + 8u);
         }
         if (D > 64u) {
             shrink_rows(&o2, &shrink);
-            add_values(&o2, &w, k_base, s0, lane + 16u);
+            add_values(&o2, &w, k_base, s0, c0 + 16u);
         }
         if (D > 96u) {
             shrink_rows(&o3, &shrink);
-            add_values(&o3, &w, k_base, s0, lane + 24u);
+            add_values(&o3, &w, k_base, s0, c0 + 24u);
         }
     }
     for (var i = 0u; i < 16u; i++) {
         total[i] = subgroupAdd(total[i]);
     }
-    write_rows(&o0, &total, q_base, t0, lane);
+    write_rows(&o0, &total, length, q_base, t0, c0);
     if (D > 32u) {
-        write_rows(&o1, &total, q_base, t0, lane + 8u);
+        write_rows(&o1, &total, length, q_base, t0, c0 + 8u);
     }
     if (D > 64u) {
-        write_rows(&o2, &total, q_base, t0, lane + 16u);
+        write_rows(&o2, &total, length, q_base, t0, c0 + 16u);
     }
     if (D > 96u) {
-        write_rows(&o3, &total, q_base, t0, lane + 24u);
+        write_rows(&o3, &total, length, q_base, t0, c0 + 24u);
     }
     for (var i = 0u; i < 16u; i++) {
-        if (t0 + i < run.x && lane == 0u) {
-            lse[head * run.x + t0 + i] = select(0.0, top[i] + log(total[i]), total[i] > 0.0);
+        if (t0 + i < run.x && c0 == 0u) {
+            lse[head * run.x + t0 + i] = select(0.0, top[i] + log(total[i]), keys_seen(t0 + i, length) > 0u);
         }
     }
 }

@@ -1,10 +1,10 @@
 // dq = SCALE dS k per head, dS = P (dropout(do vT) - delta), P = exp(SCALE q kT - lse) over the keys that a row sees
 // One workgroup per 32 queries of a head and CHUNKS * 32 columns of dq, in the registers of its threads. Keys pass in
 // blocks of 32.
-import package::lib::blocks::{blocks, block_keep, block_product};
+import package::lib::blocks::{BLOCK, BLOCK_ROW, blocks, block_keep, block_product};
 import package::lib::matrices::{matrix_base};
 import package::lib::philox::{philox};
-import package::lib::weights::{keys_seen, kept, mask_lengths};
+import package::lib::mask::{THRESHOLD, keys_seen, kept, mask_lengths};
 
 const CHUNKS: u32 = 2u;
 
@@ -24,21 +24,22 @@ override SCALE: f32;
 // Columns d0 to d0 + 31 of 32 rows of q and of k, or of do and of v, as operands A and B; zeros past the last column.
 fn stage(of_scores: bool, q_base: u32, t0: u32, k_base: u32, s0: u32, d0: u32, index: u32) {
     workgroupBarrier();
-    for (var e = index; e < 1024u; e += 64u) {
-        let at = e % 32u * BLOCK_ROW + e / 128u;
-        let d = min(d0 + e % 32u, D - 1u);
-        let row_t = q_base + min(t0 + e / 32u, run.x - 1u) * (HEADS * D) + d;
-        let row_s = k_base + min(s0 + e / 32u, run.y - 1u) * (HEADS * D) + d;
-        var pair = vec2(0.0);
-        if (d0 + e % 32u < D) {
-            if (of_scores) {
-                pair = vec2(q[row_t], k[row_s]);
-            } else {
-                pair = vec2(d_o[row_t], v[row_s]);
-            }
+    for (var e = index; e < 256u; e += 64u) {
+        let d = d0 + e % 32u;
+        let rows = vec4(4u * (e / 32u)) + vec4(0u, 1u, 2u, 3u);
+        let t = min(vec4(t0) + rows, vec4(run.x - 1u)) * (HEADS * D) + q_base + d;
+        let s = min(vec4(s0) + rows, vec4(run.y - 1u)) * (HEADS * D) + k_base + d;
+        var a = vec4(0.0);
+        var b = vec4(0.0);
+        if (d < D && of_scores) {
+            a = vec4(q[t.x], q[t.y], q[t.z], q[t.w]);
+            b = vec4(k[s.x], k[s.y], k[s.z], k[s.w]);
+        } else if (d < D) {
+            a = vec4(d_o[t.x], d_o[t.y], d_o[t.z], d_o[t.w]);
+            b = vec4(v[s.x], v[s.y], v[s.z], v[s.w]);
         }
-        blocks[at][e / 32u % 4u] = pair.x;
-        blocks[BLOCK + at][e / 32u % 4u] = pair.y;
+        blocks[e % 32u * BLOCK_ROW + e / 32u] = a;
+        blocks[BLOCK + e % 32u * BLOCK_ROW + e / 32u] = b;
     }
     workgroupBarrier();
 }
@@ -82,10 +83,10 @@ fn attention_query_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
         block_keep(slope, index);
         for (var c = 0u; c < CHUNKS; c++) {
             workgroupBarrier();
-            for (var e = index; e < 1024u; e += 64u) {
-                let column = c0 + 32u * c + e % 32u;
-                let value = k[k_base + min(s0 + e / 32u, run.y - 1u) * stride + min(column, D - 1u)];
-                blocks[BLOCK + e / 32u * BLOCK_ROW + e % 32u / 4u][e % 4u] = value;
+            for (var e = index; e < 256u; e += 64u) {
+                let row = k_base + min(s0 + e / 8u, run.y - 1u) * stride;
+                let at = row + min(vec4(c0 + 32u * c + 4u * (e % 8u)) + vec4(0u, 1u, 2u, 3u), vec4(D - 1u));
+                blocks[BLOCK + e / 8u * BLOCK_ROW + e % 8u] = vec4(k[at.x], k[at.y], k[at.z], k[at.w]);
             }
             workgroupBarrier();
             var part = array(sum[4u * c], sum[4u * c + 1u], sum[4u * c + 2u], sum[4u * c + 3u]);

@@ -1,9 +1,9 @@
 // dq = SCALE dS k per head, dS = P (dropout(do vT) - delta), P = exp(SCALE q kT - lse) over the keys that a row sees
 // One subgroup of 8 lanes per 16 queries of a head; keys pass in tiles of 32, and everything stays in registers. For
-// software adapters, as attention_lanes. D is a multiple of 4, and at most 128.
+// software adapters, as attention_lanes. D is a multiple of 4.
 import package::lib::matrices::{matrix_base};
 import package::lib::tile::{tile_product, tile_steps};
-import package::lib::weights::{keys_seen, kept_bits, kept_row, mask_lengths};
+import package::lib::mask::{THRESHOLD, keys_seen, kept_bits, kept_row, mask_lengths};
 
 override HEADS: u32;
 override D: u32;
@@ -43,6 +43,7 @@ fn write_rows(sum: ptr<function, array<vec4<f32>, 16>>, q_base: u32, t0: u32, co
 fn attention_query_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     let t0 = 16u * group.x;
     let head = group.z;
+    let c0 = 32u * group.y + lane; // the lane's first four columns of four times 32
     let stride = HEADS * D / 4u;
     let q_base = matrix_base(head, run.x, D / 4u, HEADS);
     let k_base = matrix_base(head, run.y, D / 4u, HEADS);
@@ -56,7 +57,7 @@ fn attention_query_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(s
     for (var i = 0u; i < 16u; i++) {
         row_statistics[i] = statistics[head * run.x + min(t0 + i, run.x - 1u)];
     }
-    // Columns 0 to 31 of dq, 32 to 63, 64 to 95, 96 to 127; what D leaves out is never touched.
+    // Columns 0 to 31 of the slice of dq, 32 to 63, 64 to 95, 96 to 127; what D leaves out is never used.
     var dq0: array<vec4<f32>, 16>;
     var dq1: array<vec4<f32>, 16>;
     var dq2: array<vec4<f32>, 16>;
@@ -87,25 +88,25 @@ fn attention_query_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(s
         for (var i = 0u; i < 16u; i++) {
             d_s[i] = SCALE * p[i] * (d_s[i] - row_statistics[i].y);
         }
-        add_keys(&dq0, &d_s, k_base, s0, lane);
+        add_keys(&dq0, &d_s, k_base, s0, c0);
         if (D > 32u) {
-            add_keys(&dq1, &d_s, k_base, s0, lane + 8u);
+            add_keys(&dq1, &d_s, k_base, s0, c0 + 8u);
         }
         if (D > 64u) {
-            add_keys(&dq2, &d_s, k_base, s0, lane + 16u);
+            add_keys(&dq2, &d_s, k_base, s0, c0 + 16u);
         }
         if (D > 96u) {
-            add_keys(&dq3, &d_s, k_base, s0, lane + 24u);
+            add_keys(&dq3, &d_s, k_base, s0, c0 + 24u);
         }
     }
-    write_rows(&dq0, q_base, t0, lane);
+    write_rows(&dq0, q_base, t0, c0);
     if (D > 32u) {
-        write_rows(&dq1, q_base, t0, lane + 8u);
+        write_rows(&dq1, q_base, t0, c0 + 8u);
     }
     if (D > 64u) {
-        write_rows(&dq2, q_base, t0, lane + 16u);
+        write_rows(&dq2, q_base, t0, c0 + 16u);
     }
     if (D > 96u) {
-        write_rows(&dq3, q_base, t0, lane + 24u);
+        write_rows(&dq3, q_base, t0, c0 + 24u);
     }
 }

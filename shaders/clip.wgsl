@@ -1,6 +1,6 @@
 // norm = sqrt(sum of partial);  factor = min(1, MAX_NORM / (norm + 1e-6));  go stays if norm is finite
 // One workgroup; thread k adds the partial sums k, k + 64, ... in order, then the lanes are added in order.
-import package::lib::lanes::{lanes_sum};
+import package::lib::lanes::{LANES, lanes_sum};
 
 override MAX_NORM: f32; // 0: no clipping
 

@@ -1,7 +1,7 @@
 // loss = weight (lse(x) - (1 - eps) x[t] - eps mean(x)), nll = weight (lse(x) - x[t]), x := d loss / d x
 // LANES threads share a row, 64 / LANES rows a workgroup. The gradient replaces the logits where GRADIENT.
 import package::lib::grid::{workgroup_index};
-import package::lib::lanes::{lanes_sum, lanes_max};
+import package::lib::lanes::{LANES, lanes_sum, lanes_max};
 
 override SMOOTHING: f32;
 override GRADIENT: bool;

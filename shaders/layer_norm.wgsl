@@ -1,7 +1,7 @@
 // y = (x - mean) rstd w + b, mean and rstd = 1 / sqrt(variance + EPS) over the C columns of a row
 // LANES threads share a row, 64 / LANES rows a workgroup.
 import package::lib::grid::{workgroup_index};
-import package::lib::lanes::{lanes_sum};
+import package::lib::lanes::{LANES, lanes_sum};
 
 override EPS: f32;
 

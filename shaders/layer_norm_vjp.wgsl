@@ -2,7 +2,7 @@
 // One workgroup per block of rows: LANES threads share a row for dx, then each thread sums columns over the block. The
 // blocks are added by layer_norm_weight_vjp.
 import package::lib::grid::{workgroup_index};
-import package::lib::lanes::{lanes_sum};
+import package::lib::lanes::{LANES, lanes_sum};
 
 override ADD: bool; // dx holds a cotangent of x from elsewhere
 

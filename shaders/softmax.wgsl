@@ -1,7 +1,7 @@
 // y = softmax(SCALE x) over the columns that the mask leaves, 0 elsewhere: key lengths, and c <= t where CAUSAL
 // LANES threads share a row, 64 / LANES rows a workgroup. A row with no column left is all zeros.
 import package::lib::grid::{workgroup_index};
-import package::lib::lanes::{lanes_sum, lanes_max};
+import package::lib::lanes::{LANES, lanes_sum, lanes_max};
 
 override SCALE: f32;
 override CAUSAL: bool;

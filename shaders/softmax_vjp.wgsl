@@ -1,7 +1,7 @@
 // dx = SCALE y (dy - sum of y dy over the row)
 // LANES threads share a row, 64 / LANES rows a workgroup. Masked columns have y = 0 and get 0.
 import package::lib::grid::{workgroup_index};
-import package::lib::lanes::{lanes_sum};
+import package::lib::lanes::{LANES, lanes_sum};
 
 override SCALE: f32;
 

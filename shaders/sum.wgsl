@@ -1,6 +1,6 @@
 // y = sum of x
 // One workgroup; thread k adds the elements k, k + LANES, ... in order, then the lanes are added in order.
-import package::lib::lanes::{lanes_sum};
+import package::lib::lanes::{LANES, lanes_sum};
 
 @group(0) @binding(0) var<storage, read> x: array<f32>; // (n)
 @group(0) @binding(1) var<storage, read_write> y: array<f32>; // (1)

@@ -69,7 +69,7 @@ impl Decoder {
         while !rest.is_empty() {
             let model = &network.model;
             let width = padded(length(rest[0]), most);
-            let widest = (model.heads * width).max(model.d_model).max(model.ffn);
+            let widest = model.d_model.max(model.ffn);
             let room = most_rows(network, width * widest).min(self.rows);
             let rows = ROWS.into_iter().find(|&r| r >= rest.len().min(room)).unwrap_or(room);
             let (batch, after) = rest.split_at(rows.min(rest.len()));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Buffers are bound in order: the inputs (but those that an output takes over, see [`Op::in_place`]), then the
 /// outputs.
 pub trait Op: Debug + Send + Sync {
-    /// The stem of the room, of the shader and of its entry point.
+    /// What plans and reports call it: mostly the stem of its shader too.
     fn name(&self) -> &'static str;
     /// Types of the outputs, or why these inputs do not fit.
     fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String>;
@@ -55,13 +55,8 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// How many lanes share a row of a row kernel. Never depends on the number of rows or on padding, so that a
+    /// How many lanes may share a row of a row kernel, the default first. It never depends on the number of rows, so that a
     /// row's bits do not depend on the batch it is in.
-    pub fn lanes(&self) -> u32 {
-        if self.software { 1 } else { 32 }
-    }
-
-    /// The lane counts worth trying, the default first.
     pub fn lane_candidates(&self) -> [u32; 2] {
         if self.software { [1, 32] } else { [32, 1] }
     }

@@ -14,10 +14,10 @@ const LIBRARY: [(&str, &str); 9] = [
     ("erf", include_str!("../shaders/lib/erf.wgsl")),
     ("grid", include_str!("../shaders/lib/grid.wgsl")),
     ("lanes", include_str!("../shaders/lib/lanes.wgsl")),
+    ("mask", include_str!("../shaders/lib/mask.wgsl")),
     ("matrices", include_str!("../shaders/lib/matrices.wgsl")),
     ("philox", include_str!("../shaders/lib/philox.wgsl")),
     ("tile", include_str!("../shaders/lib/tile.wgsl")),
-    ("weights", include_str!("../shaders/lib/weights.wgsl")),
 ];
 
 /// Starts the line before the text of an appended module.

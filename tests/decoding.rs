@@ -308,7 +308,7 @@ fn padding_and_future_tokens_are_not_seen_on_a_gpu() {
     }
 }
 
-/// Attention weights of 64 rows of the longest line would take 2 GiB.
+/// A batch is padded to its longest line, and has fewer rows where that would be too large.
 #[test]
 fn a_long_line_does_not_hinder_its_neighbours() {
     let short = &lines(9)[..];

@@ -198,6 +198,25 @@ fn fused_attention_is_scores_softmax_dropout_and_context() {
     }
 }
 
+/// What a broken model computes shows: no row that sees a NaN is taken for one that sees nothing.
+#[test]
+fn attention_passes_on_what_is_not_a_number() {
+    let dims = &[1, 5, 8][..];
+    let mut feeds = draw(&mut Draw::new(33), &[("q", dims), ("k", dims), ("v", dims)]);
+    feeds[1].1.as_f32_mut()[2 * 8] = f32::NAN;
+    feeds.push(("lengths".into(), Tensor::u32([1], vec![5])));
+    let mut g = Graph::new();
+    let v = declare(&mut g, &feeds);
+    let dropout = Dropout { p: 0.0, site: 0 };
+    let o = g.attention(v[0], v[1], v[2], v[3], Attention { heads: 1, scale: 0.3, causal: true, dropout });
+    g.output("o", o);
+    for o in everywhere(&g, &feeds) {
+        let rows: Vec<bool> = o[0].as_f32().chunks(8).map(|row| row.iter().all(|v| v.is_nan())).collect();
+        assert_eq!(rows, [false, false, true, true, true], "{:?}", o[0]);
+        assert!(o[0].as_f32()[..16].iter().all(|v| v.is_finite()));
+    }
+}
+
 /// llvmpipe would leave a longer walk early, and say nothing.
 #[test]
 fn attention_over_too_much_for_a_software_adapter_is_an_error() {

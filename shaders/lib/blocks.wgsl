@@ -4,7 +4,8 @@
 const BLOCK_ROW: u32 = 9u;
 const BLOCK: u32 = 32u * BLOCK_ROW;
 
-// Three blocks of [k][column / 4]: operands A (transposed) and B, and A of the second product.
+// Three blocks of [k][column / 4]: operands A (transposed) and B, and A of the second product. Threads write whole vec4s: a
+// write of one component may touch the others.
 var<workgroup> blocks: array<vec4<f32>, 3u * BLOCK>;
 var<workgroup> block_scratch: array<vec4<f32>, 64>;
 

@@ -116,7 +116,8 @@ impl Transformer {
             encoder_layers: m.encoder_layers,
             decoder_layers: m.decoder_layers,
             ffn: m.ffn,
-            dropout: m.dropout as f32,
+            // What is below one may round to it.
+            dropout: (m.dropout as f32).min(1.0 - f32::EPSILON / 2.0),
             norm: m.norm,
             norm_eps: m.norm_eps as f32,
             activation: m.activation,

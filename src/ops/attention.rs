@@ -120,8 +120,8 @@ impl Attention {
     }
 
     /// The candidates of a kernel that gives blocks of `rows` (queries or keys) of each head to workgroups, which walk over
-    /// the others: `lanes` with 16 rows to a subgroup of 8 lanes, for D up to 128, `blocks` with 32 rows and up to `most`
-    /// chunks of 32 columns to 64 threads.
+    /// the others: `lanes` with 16 rows and up to 128 columns to a subgroup of 8 lanes, `blocks` with 32 rows and up to
+    /// `most` chunks of 32 columns to 64 threads.
     fn candidates(
         &self,
         [lanes, blocks]: [Shader; 2],
@@ -139,12 +139,12 @@ impl Attention {
         let chunks = e.size.div_ceil(32).min(most);
         let slices = e.size.div_ceil(32 * chunks);
         let blocks = launch(blocks, "blocks of 32x32", [rows.div_ceil(32), slices]).tile("CHUNKS", chunks as u32);
-        let lanes = launch(lanes, "lanes 16x4", [rows.div_ceil(16), 1]);
+        let lanes = launch(lanes, "lanes 16x4", [rows.div_ceil(16), e.size.div_ceil(128)]);
         // llvmpipe leaves a thread's loops after so many iterations in all; each kernel has at most these for 32 steps of
         // its walk.
         let within = |each: usize| !adapter.software || walked.div_ceil(32) * each <= 65_535;
         let slow = within(64 + 288 * e.size.div_ceil(32)).then_some(blocks);
-        let suits = adapter.subgroup == Some(8) && e.size.is_multiple_of(4) && e.size <= 128;
+        let suits = adapter.subgroup == Some(8) && e.size.is_multiple_of(4);
         let fast = (suits && within(320 + e.size)).then_some(lanes);
         let order = if adapter.software { [fast, slow] } else { [slow, fast] };
         order.into_iter().flatten().collect()

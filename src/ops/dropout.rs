@@ -19,9 +19,9 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// A random word below this one drops its element.
+    /// A random word below this one drops its element; kernels take 0 for no dropout.
     pub(super) fn threshold(&self) -> u32 {
-        (self.p as f64 * 4294967296.0) as u32
+        ((self.p as f64 * 4294967296.0) as u32).max(1)
     }
 
     pub(super) fn scale(&self) -> f32 {

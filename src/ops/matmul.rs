@@ -1,4 +1,4 @@
-//! C = activation(op(A) op(B) + bias), op transposes or not: every projection and both products of attention
+//! C = activation(op(A) op(B) + bias), op transposes or not: every projection, and attention where weights are kept
 
 use crate::case::{Bound, Case, Draw, TINY, U, gamma};
 use crate::graph::{Graph, Value};

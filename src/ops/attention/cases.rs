@@ -125,7 +125,7 @@ fn statistics_bound(heads: usize) -> Bound {
 /// B, H, T, S, D, lengths, causal, probability of dropout.
 type Shape<'a> = ([usize; 5], &'a [u32], bool, f32);
 
-const SHAPES: [Shape; 13] = [
+const SHAPES: [Shape; 15] = [
     ([1, 1, 1, 1, 1], &[1], false, 0.0),
     ([2, 3, 5, 7, 3], &[7, 3], false, 0.3),
     ([3, 2, 6, 6, 4], &[6, 0, 4], true, 0.5),
@@ -136,7 +136,9 @@ const SHAPES: [Shape; 13] = [
     ([1, 1, 150, 20, 8], &[19], false, 0.2),
     ([1, 1, 9, 33, 128], &[33], false, 0.0),
     ([2, 1, 17, 40, 100], &[40, 33], true, 0.1),
-    ([1, 1, 34, 5, 132], &[5], false, 0.1),
+    ([1, 1, 34, 5, 132], &[99], false, 0.1),
+    ([1, 2, 40, 17, 8], &[17], true, 0.1),
+    ([1, 1, 3, 35, 260], &[35], true, 0.1),
     ([1, 1, 5, 34, 257], &[34], false, 0.0),
     ([1, 32, 2, 3, 4], &[2], false, 0.1),
 ];

@@ -37,8 +37,8 @@ impl Op for AttentionStatistics {
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
         let e = Extents::new(x[0], x[0], self.heads);
         let rows = e.batches * e.heads * e.queries;
-        let launches = Launch::rows(shader!("attention_statistics"), rows, [rows as u32, e.queries as u32, 0, 0], adapter);
-        launches.into_iter().map(|l| l.constant("HEADS", e.heads as f64).constant("D", e.size as f64)).collect()
+        let launches = Launch::rows(shader!("attention_statistics"), rows, [rows, e.size, e.queries, 0].map(|n| n as u32), adapter);
+        launches.into_iter().map(|l| l.constant("HEADS", e.heads as f64)).collect()
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {

@@ -1,4 +1,4 @@
-// What the attention kernels share: which keys a query sees, and dropout on the weights.
+// Which keys a query sees, and which weights dropout keeps.
 import package::lib::philox::{philox};
 
 override CAUSAL: bool; // a query sees no later key
