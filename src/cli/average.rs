@@ -31,6 +31,7 @@ pub fn run(args: &Average) -> Result<ExitCode> {
         Some(out) => out.clone(),
         None => beside(&args.run)?,
     };
+    files::check_out(&out)?;
     if out.exists() {
         return Err(Error::Input(format!("{} exists; choose another --out, or remove it", out.display())));
     }

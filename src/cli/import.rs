@@ -41,7 +41,8 @@ pub struct Model {
 /// Imports. Nothing is written before all has been read and found right.
 pub fn run(args: &Import) -> Result<ExitCode> {
     let out = args.out.display();
-    if args.out.file_name().is_none() || !files::list(&args.out)?.is_empty() {
+    files::check_out(&args.out)?;
+    if !files::list(&args.out)?.is_empty() {
         return Err(Error::Input(format!("{out} is not a new directory; choose another --out")));
     }
     let model = read(&args.from)?;

@@ -55,19 +55,24 @@ pub struct Train {
 pub fn run(args: &Train) -> Result<ExitCode> {
     let recipe = read_recipe(args)?;
     let dir = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
+    files::check_out(&dir)?;
     let run = RunDir::new(&dir);
     let exists = run.exists()?;
-    let going_on = exists && !args.fresh;
-    if going_on {
+    // A new directory appears, and is locked, when all is known to be right.
+    let mut lock = if exists { run.lock()? } else { None };
+    if exists && args.fresh {
+        // Removed is only what is certain to be a run's.
+        run.recipe()?;
+    } else if exists {
         check_same(&run, &recipe)?;
     }
 
-    let begun = going_on && run.has_checkpoint()?;
+    let begun = exists && !args.fresh && run.has_checkpoint()?;
     let origin = if begun { None } else { init_from::read(&recipe, &dir)? };
 
     let data = data::load(&recipe)?;
     let tokenizers = match &origin {
-        _ if going_on => run.tokenizers(&recipe)?,
+        _ if begun => run.tokenizers(&recipe)?,
         Some(origin) => origin.tokenizers.clone(),
         None => learn_tokenizers(&recipe, &data.train)?,
     };
@@ -102,7 +107,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         eprintln!("model: starts from {}, with its tokenizer", origin.file);
     }
     let mut state = TrainingState { device: opened.name, data: checksum, ..TrainingState::default() };
-    if going_on {
+    if begun {
         restore(&run, &mut trainer, &mut state)?;
     }
     let steps = trainer.steps();
@@ -115,7 +120,13 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         eprintln!("{} is finished: {more} goes on, --fresh starts over", dir.display());
         return Ok(ExitCode::SUCCESS);
     }
-    if exists && !going_on {
+    if !exists {
+        lock = run.lock()?;
+        if run.exists()? {
+            return Err(Error::Input(format!("{}: another seqloom has trained here meanwhile", dir.display())));
+        }
+    }
+    if !begun {
         run.clear()?;
     }
     // A run that goes on may have been told to do so for longer, or to decode otherwise: the recipe says so then.
@@ -125,6 +136,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     let decoder = decoder(&mut trainer.network, &recipe, start);
     say_footprint(&trainer);
     Session { run, data, tokenizers, trainer, decoder, state, report }.train(steps)?;
+    drop(lock);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -88,6 +88,41 @@ fn training_overwrites_nothing_that_is_not_a_run() {
     place.train("--out /proc/run").refuses(&["cannot write /proc/run"]);
 }
 
+/// What a path leads to once a directory on it is made cannot be looked at before.
+#[test]
+fn no_command_writes_to_where_it_cannot_look() {
+    let place = Place::new();
+    place.train("--out run --set train.steps=3").succeeds();
+    let before = place.tree(".");
+    let commands = ["average run --last 1", "import run", "train tiny.toml --device cpu", "train tiny.toml --fresh"];
+    for command in commands {
+        for (out, why) in [("new/..", "ends in no name"), (".", "ends in no name"), ("new/../run", "there is no new/..")]
+        {
+            place.run(&format!("{command} --out {out}")).refuses(&[&format!("--out {out}"), why]);
+            assert!(place.tree(".") == before && !place.path("new").exists(), "{command} --out {out}");
+        }
+    }
+}
+
+/// A recipe.toml beside a directory of that name is no run yet.
+#[test]
+fn a_fresh_start_removes_only_what_is_a_run_s() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("mine/checkpoints")).expect("a directory");
+    place.write("mine/recipe.toml", "[soup]\nwater = 1\n");
+    place.write("mine/model.safetensors", "years of work");
+    let before = place.tree("mine");
+    for fresh in ["", "--fresh"] {
+        place.train(&format!("--out mine {fresh}")).refuses(&["mine/recipe.toml"]);
+        assert!(before.iter().all(|(path, bytes)| fs::read(path).expect("a file") == *bytes));
+    }
+    place.train("--out run --set train.steps=3").succeeds();
+    fs::create_dir_all(place.path("run/checkpoints/step-mine")).expect("a directory");
+    place.write("run/checkpoints/list.txt", "mine");
+    place.train("--out run --fresh --set train.steps=3 --set model.heads=4").succeeds();
+    assert_eq!(place.names("run/checkpoints"), ["list.txt", "step-000003", "step-mine"]);
+}
+
 #[test]
 #[cfg(unix)]
 fn training_says_where_it_may_not_write() {

@@ -68,7 +68,7 @@ fn same_run(place: &Place, have: &str, want: &str) {
 fn nothing_half_written(place: &Place, run: &str) {
     for directory in [run.to_string(), format!("{run}/checkpoints")] {
         let names = place.names(&directory);
-        assert!(!names.iter().any(|name| name.starts_with('.')), "{directory}: {names:?}");
+        assert!(!names.iter().any(|name| name.ends_with(".new")), "{directory}: {names:?}");
     }
 }
 
@@ -308,4 +308,37 @@ fn a_run_goes_on_from_what_a_kill_leaves() {
     place.write("torn/metrics.tsv", rows(&table, 8) + "8\t0.9");
     place.train("--out torn").succeeds();
     same_run(&place, "torn", "whole");
+
+    // A `--fresh` of another run that was killed at its start, halfway and at its end, beside a file of somebody's.
+    let gone = [&[][..], &["model.safetensors", "checkpoints/step-000012"], &["tokenizer.json", "config.json"]];
+    for (i, gone) in gone.iter().enumerate() {
+        let run = format!("cleared{i}");
+        place.train(&format!("--out {run} --set model.heads=4")).succeeds();
+        place.write(&format!("{run}/notes.txt"), "mine");
+        std::fs::rename(place.path(&format!("{run}/recipe.toml")), place.path(&format!("{run}/.recipe.toml.new")))
+            .expect("another name");
+        for name in *gone {
+            let path = place.path(&format!("{run}/{name}"));
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.expect("something to remove");
+        }
+        place.train(&format!("--out {run}")).succeeds();
+        same_run(&place, &run, "whole");
+        assert!(place.path(&format!("{run}/notes.txt")).exists());
+    }
+}
+
+#[test]
+fn one_process_trains_in_a_directory() {
+    let place = Place::new();
+    let long = "train tiny.toml --device cpu --out run --set train.steps=4000";
+    let first = stop_at(&place, long, "step 5/", |child| {
+        for fresh in ["", "--fresh"] {
+            place.train(&format!("--out run {fresh}")).refuses(&["run: another seqloom is training here", "--out"]);
+        }
+        child.kill().expect("a process to kill");
+    });
+    assert_ne!(first.code, Some(0), "{}", first.err);
+    // A lock does not outlive its process.
+    place.train("--out run --set train.steps=6").succeeds();
 }
