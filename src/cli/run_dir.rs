@@ -22,7 +22,10 @@ pub struct TrainingState {
     pub seconds: f64,
     /// Device that the steps ran on: another one adds in another order.
     pub device: String,
-    /// Checksum of the encoded training pairs.
+    /// The shaders of `--shaders` that it had, as a checksum; "" where there were none.
+    #[serde(default)]
+    pub shaders: String,
+    /// Checksum of the encoded pairs, to train and to validate.
     pub data: String,
 }
 
@@ -179,11 +182,7 @@ impl RunDir {
 
     /// The parameters of the best model so far.
     pub fn model(&self, recipe: &Recipe, model: &Transformer) -> Result<(String, Vec<(String, Tensor)>)> {
-        let path = self.path("model.safetensors");
-        let file = path.display().to_string();
-        let tensors = checkpoint::load_f32(&file, &files::read(&path)?)?;
-        let parameters = interchange::parameters(&file, recipe, model, tensors)?;
-        Ok((file, parameters))
+        read_model(&self.path("model.safetensors"), recipe, model)
     }
 
     /// Makes these parameters the run's model: with what transformers wants beside them, which checkpoints do without.
@@ -193,11 +192,13 @@ impl RunDir {
     }
 
     /// The parameters of the checkpoint after a step.
-    pub fn model_after(&self, step: u64) -> Result<(String, Vec<(String, Tensor)>)> {
-        let path = self.checkpoint(step).join("model.safetensors");
-        let file = path.display().to_string();
-        let tensors = checkpoint::load_f32(&file, &files::read(&path)?)?;
-        Ok((file, tensors))
+    pub fn model_after(
+        &self,
+        step: u64,
+        recipe: &Recipe,
+        model: &Transformer,
+    ) -> Result<(String, Vec<(String, Tensor)>)> {
+        read_model(&self.checkpoint(step).join("model.safetensors"), recipe, model)
     }
 
     /// Writes a checkpoint whole, makes its model the run's when it is the best, and drops old ones but the best and
@@ -243,7 +244,7 @@ impl RunDir {
     /// Makes the best model the run's again: a run may have been killed between its checkpoint and the copy.
     pub fn refresh_best(&self, progress: &Progress, recipe: &Recipe, model: &Transformer) -> Result<()> {
         let Some((_, step)) = progress.best else { return Ok(()) };
-        self.write_model(recipe, model, &self.model_after(step)?.1)
+        self.write_model(recipe, model, &self.model_after(step, recipe, model)?.1)
     }
 
     /// Removes what a run left: `--fresh`, or what a killed one did not come to. From the first moment on it is no run
@@ -269,6 +270,14 @@ impl RunDir {
         steps.sort_unstable();
         Ok(steps)
     }
+}
+
+/// The parameters in a file, which may hold what transformers wants beside them, and the file's name.
+fn read_model(path: &Path, recipe: &Recipe, model: &Transformer) -> Result<(String, Vec<(String, Tensor)>)> {
+    let file = path.display().to_string();
+    let tensors = checkpoint::load_f32(&file, &files::read(path)?)?;
+    let parameters = interchange::parameters(&file, recipe, model, tensors)?;
+    Ok((file, parameters))
 }
 
 /// Whether [`RunDir::lock`] and [`RunDir::start`] put something of this name there before recipe.toml.

@@ -58,12 +58,13 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     files::check_out(&dir)?;
     let run = RunDir::new(&dir);
     let exists = run.exists()?;
+    if exists {
+        // Locked, and with --fresh removed, is only what is certain to be a run's.
+        run.recipe()?;
+    }
     // A new directory appears, and is locked, when all is known to be right.
     let mut lock = if exists { run.lock()? } else { None };
-    if exists && args.fresh {
-        // Removed is only what is certain to be a run's.
-        run.recipe()?;
-    } else if exists {
+    if exists && !args.fresh {
         check_same(&run, &recipe)?;
     }
 
@@ -81,7 +82,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     let start = data::start(&recipe, &tokenizers)?;
     data::some_left(train.len(), train_dropped, "training", &recipe)?;
     data::some_left(valid.len(), valid_dropped, "validation", &recipe)?;
-    let checksum = checksum(&train);
+    let checksum = checksum(&train, &valid);
     let (train, valid) = (batches(&recipe, train)?, batches(&recipe, valid)?);
     eprintln!("data: {}; {} to train, {} to validate", data.report, train.examples().len(), valid.examples().len());
     if train_dropped + valid_dropped > 0 {
@@ -106,13 +107,18 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         trainer.network.write_parameters(&origin.file, &origin.parameters)?;
         eprintln!("model: starts from {}, with its tokenizer", origin.file);
     }
-    let mut state = TrainingState { device: opened.name, data: checksum, ..TrainingState::default() };
+    let (device, shaders) = (opened.name, opened.shaders);
+    let mut state = TrainingState { device, shaders, data: checksum, ..TrainingState::default() };
     if begun {
         restore(&run, &mut trainer, &mut state)?;
     }
     let steps = trainer.steps();
     if trainer.is_finished() {
-        run.refresh_best(&trainer.progress, &run.recipe()?, &model)?;
+        // What may change changes here, too: how it decodes, say.
+        if run.recipe()? != recipe {
+            run.start(&recipe, &tokenizers, &model, start)?;
+        }
+        run.refresh_best(&trainer.progress, &recipe, &model)?;
         let more = match trainer.progress.step < steps {
             true => format!("{}; a larger train.patience, or 0,", out_of_patience(&trainer)),
             false => format!("{steps} steps; --set train.steps=N"),
@@ -201,14 +207,12 @@ fn batches(recipe: &Recipe, examples: Vec<Example>) -> Result<Batches> {
     Batches::new(buckets, examples)
 }
 
-/// FNV-1a over every token: tells a resumed run that its data is still the same.
-fn checksum(examples: &[Example]) -> String {
-    let mut hash = 0xcbf29ce484222325u64;
-    for word in examples.iter().flat_map(|e| e.source().iter().chain([&u32::MAX]).chain(e.target()).chain([&u32::MAX]))
-    {
-        hash = (hash ^ *word as u64).wrapping_mul(0x100000001b3);
-    }
-    format!("{hash:016x}")
+/// Over every token: tells a resumed run that its data is still the same.
+fn checksum(train: &[Example], valid: &[Example]) -> String {
+    let [end, last] = [u64::from(u32::MAX), u64::MAX];
+    let tokens = |side: &[u32]| side.iter().map(|id| u64::from(*id)).chain([end]).collect::<Vec<_>>();
+    let pair = |e: &Example| [tokens(e.source()), tokens(e.target())].concat();
+    device::fnv(train.iter().flat_map(pair).chain([last]).chain(valid.iter().flat_map(pair)))
 }
 
 /// Lines on what training takes of the device's memory.
@@ -247,8 +251,17 @@ fn restore(run: &RunDir, trainer: &mut Trainer, state: &mut TrainingState) -> Re
     if checkpoint.state.device != state.device {
         eprintln!("warning: the run was on {}; sums are rounded differently here", checkpoint.state.device);
     }
+    if checkpoint.state.shaders != state.shaders {
+        let (was, is) = match (checkpoint.state.shaders.as_str(), state.shaders.as_str()) {
+            ("", _) => ("the built-in shaders", "those of --shaders"),
+            (_, "") => ("those of --shaders", "the built-in ones"),
+            _ => ("other shaders", "those of --shaders as they are now"),
+        };
+        eprintln!("warning: the run had {was}, now it has {is}; sums may be rounded differently");
+    }
     trainer.restore(&file, &checkpoint.parameters, &checkpoint.moments, checkpoint.state.progress.clone())?;
-    *state = TrainingState { device: state.device.clone(), ..checkpoint.state };
+    let (device, shaders) = (state.device.clone(), state.shaders.clone());
+    *state = TrainingState { device, shaders, ..checkpoint.state };
     eprintln!("going on after step {}", state.progress.step);
     Ok(())
 }

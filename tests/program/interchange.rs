@@ -83,7 +83,7 @@ fn import_refuses_in_one_line_and_writes_nothing() {
     place.run("import nowhere --out out").refuses(&["cannot read nowhere/config.json: no such file"]);
     place.run("import good --out good").refuses(&["good is not a new directory", "another --out"]);
     place.run("import good --out a.de").refuses(&["a.de"]);
-    place.run("import good --out .").refuses(&[". is not a new directory"]);
+    place.run("import good --out .").refuses(&["--out . ends in no name"]);
 
     let refuses = |from: &str, change: &dyn Fn(), parts: &[&str]| {
         let _ = fs::remove_dir_all(place.path("bad"));

@@ -227,6 +227,11 @@ fn a_finished_run_says_so_and_can_be_continued_or_started_over() {
     assert!(again.err.contains("run is finished: 12 steps; --set train.steps=N goes on"), "{}", again.err);
     assert!(place.tree("run") == before, "a finished run was changed");
 
+    // Another way to decode needs no more steps.
+    place.train("--out run --set decode.max_length=7").succeeds();
+    assert!(place.text("run/recipe.toml").contains("\nmax_length = 7 "));
+    assert_eq!(place.json("run/generation_config.json")["max_length"], 8);
+
     // More steps, and another way to decode, which the run's recipe remembers.
     place.train("--out run --set train.steps=24 --set decode.max_length=9").succeeds();
     place.train("--out whole --set train.steps=24").succeeds();
@@ -266,6 +271,30 @@ fn a_run_goes_on_only_with_its_own_recipe_and_data() {
     place.write("a.en", place.text("a.en").replace("dog", "hound"));
     place.train("--out run --set train.steps=24").refuses(&["the data is not what it was", "--fresh"]);
     assert!(place.tree("run") == before, "a refused run was changed");
+
+    // Pairs to validate on decide which model is the best.
+    let fresh = Place::new();
+    let command = "--out run --set data.valid_tsv=v.tsv --set train.steps=";
+    fresh.write("v.tsv", "der hund\tthe dog\n");
+    fresh.train(&format!("{command}3")).succeeds();
+    fresh.write("v.tsv", "der hund\tthe cat\n");
+    fresh.train(&format!("{command}6")).refuses(&["the data is not what it was", "--fresh"]);
+}
+
+/// Other shaders are other kernels, as another device is.
+#[test]
+fn a_run_says_when_its_shaders_are_others() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("mine")).expect("a directory");
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders/relu.wgsl");
+    std::fs::copy(own, place.path("mine/relu.wgsl")).expect("a copy");
+    let train = |more: &str| place.run(&format!("train tiny.toml --out run {more}")).succeeds().err;
+    let said = |err: &str| err.lines().filter(|line| line.contains("the run had")).count();
+    assert_eq!(said(&train("--set train.steps=2 --shaders mine")), 0);
+    assert_eq!(said(&train("--set train.steps=3 --shaders mine")), 0);
+    let err = train("--set train.steps=4");
+    assert!(err.contains("warning: the run had those of --shaders, now it has the built-in ones"), "{err}");
+    assert_eq!(said(&train("--set train.steps=5")), 0);
 }
 
 /// The best model of a run exists even when it was found between two checkpoints.
