@@ -272,7 +272,8 @@ impl Recipe {
     ///
     /// A value in an override is TOML, and what is not TOML is a string. An override that sets data.source,
     /// data.target, data.tsv or data.builtin replaces the recipe's data: the text's sources and validation files are
-    /// forgotten. Nothing is opened: `file` names the text in messages, and the recipe where the text gives no name.
+    /// forgotten. An override of train.steps or train.batch_tokens replaces the text's train.epochs or train.batch_size,
+    /// and what overrides leave without effect is forgotten. Nothing is opened: `file` names the text in messages, and the recipe where the text gives no name.
     ///
     /// # Errors
     /// [`Error::Input`], one line: where (`my.toml:12` or the override), the key, and

@@ -87,7 +87,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     eprintln!("data: {}; {} to train, {} to validate", data.report, train.examples().len(), valid.examples().len());
     if train_dropped + valid_dropped > 0 {
         let dropped = train_dropped + valid_dropped;
-        eprintln!("data: {dropped} pairs are dropped: they have {}", data::unfit(&recipe));
+        eprintln!("data: {dropped} pairs are dropped: they have {}", data::unfit(&recipe, &data::longest(&recipe)));
     }
 
     let opened = device::open(&args.device)?;
@@ -121,6 +121,9 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         run.refresh_best(&trainer.progress, &recipe, &model)?;
         let more = match trainer.progress.step < steps {
             true => format!("{}; a larger train.patience, or 0,", out_of_patience(&trainer)),
+            false if recipe.train.epochs > 0 => {
+                format!("{steps} steps, {} epochs; --set train.epochs=N", recipe.train.epochs)
+            }
             false => format!("{steps} steps; --set train.steps=N"),
         };
         eprintln!("{} is finished: {more} goes on, --fresh starts over", dir.display());
@@ -431,7 +434,11 @@ pub fn score(
     Ok((translations, Scores { bleu, chrf }))
 }
 
-/// A text as scores compare it: a model that knows no capitals is not blamed for them.
+/// A text as scores compare it: a model that knows no capitals is not blamed for them. Character by character, as the
+/// tokenizer does it: at the end of a word `str::to_lowercase` has another sigma.
 fn judged(tokenizers: &Tokenizers, text: &str) -> String {
-    if tokenizers.target().lowercase() { text.to_lowercase() } else { text.to_string() }
+    match tokenizers.target().lowercase() {
+        true => text.chars().flat_map(char::to_lowercase).collect(),
+        false => text.to_string(),
+    }
 }

@@ -260,7 +260,8 @@ impl Foreign {
             }
             self.recipe.decode.start = start;
         }
-        t.vocab_size = vocabulary.source().max(vocabulary.target());
+        // The least that the key may be.
+        t.vocab_size = vocabulary.source().max(vocabulary.target()).max(8);
         t.shared = matches!(tokenizers, Tokenizers::Shared(_));
         Ok(tokenizers)
     }
@@ -302,7 +303,13 @@ impl Foreign {
                      Marian's out"
                 )));
             }
-            (None, Some("sinusoidal")) => Positions::Sinusoidal,
+            (None, Some("sinusoidal")) => {
+                self.notes.push(format!(
+                    "{name} is not in {file}: positions are computed, interleaved as `seqloom` says; transformers, which \
+                     leaves them out of what it saves, computes half-split ones"
+                ));
+                Positions::Sinusoidal
+            }
             (None, _) => Positions::SinusoidalSplit,
         };
         self.recipe.model.positions = kind;

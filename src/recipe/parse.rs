@@ -1,6 +1,6 @@
 //! From TOML and `--set` to a recipe, with messages that say where.
 
-use super::check::{self, SOURCES, VALIDATION};
+use super::check::{self, RIVALS, SOURCES, VALIDATION};
 use super::lookup::{find, shorten, unknown_key, unknown_section};
 use super::table::Key;
 use super::{Recipe, SECTIONS};
@@ -24,11 +24,27 @@ struct Setting<'a> {
 pub(super) fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Recipe> {
     let mut settings = read_file(file, text)?;
     let overrides = overrides.iter().map(|text| read_override(text)).collect::<Result<Vec<_>>>()?;
+    let idle_before = check::idle(&apply(settings.iter())?);
     if overrides.iter().any(|setting| SOURCES.contains(&setting.key.path) && !setting.is_empty()) {
         settings.retain(|setting| !SOURCES.contains(&setting.key.path) && !VALIDATION.contains(&setting.key.path));
     }
+    for (key, stronger) in RIVALS {
+        if overrides.iter().any(|setting| setting.key.path == key) {
+            settings.retain(|setting| setting.key.path != stronger);
+        }
+    }
+    // What an override leaves without effect is forgotten; what the text itself says in vain is a mistake.
+    let mut idle = check::idle(&apply(settings.iter().chain(&overrides))?);
+    idle.retain(|(key, _)| idle_before.iter().all(|(before, _)| before != key));
+    settings.retain(|setting| idle.iter().all(|(key, _)| *key != setting.key.path));
     settings.extend(overrides);
-    assemble(file, &settings)
+    let recipe = assemble(file, &settings)?;
+    let says = |key: &str| settings.iter().rfind(|s| s.key.path == key && !s.is_default());
+    let vain = check::idle(&recipe).into_iter().find_map(|(key, why)| Some((says(key)?, why)));
+    match vain {
+        Some((s, why)) => fail(&s.place, format!("{}: has no effect: {why}; leave it out", s.key.path)),
+        None => Ok(recipe),
+    }
 }
 
 /// See [`Recipe::parse_stored`].
@@ -43,10 +59,7 @@ pub(super) fn parse_stored(file: &str, text: &str) -> Result<Recipe> {
 
 /// The recipe of these settings.
 fn assemble(file: &str, settings: &[Setting]) -> Result<Recipe> {
-    let mut recipe = Recipe::default();
-    for setting in settings {
-        setting.apply(&mut recipe)?;
-    }
+    let mut recipe = apply(settings)?;
     if recipe.name.is_empty() {
         let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str());
         recipe.name = stem.filter(|stem| check::is_directory_name(stem)).unwrap_or("recipe").into();
@@ -63,6 +76,13 @@ fn assemble(file: &str, settings: &[Setting]) -> Result<Recipe> {
     }
 }
 
+/// The defaults with these settings, whether or not they fit each other.
+fn apply<'a>(settings: impl IntoIterator<Item = &'a Setting<'a>>) -> Result<Recipe> {
+    let mut recipe = Recipe::default();
+    settings.into_iter().try_for_each(|setting| setting.apply(&mut recipe))?;
+    Ok(recipe)
+}
+
 fn fail<T>(place: &str, text: String) -> Result<T> {
     Err(Error::Input(format!("{place}: {text}")))
 }
@@ -70,6 +90,12 @@ fn fail<T>(place: &str, text: String) -> Result<T> {
 impl Setting<'_> {
     fn is_empty(&self) -> bool {
         self.written.is_empty() || self.value.as_str() == Some("")
+    }
+
+    /// Whether it says what holds without it. A stored recipe says every key.
+    fn is_default(&self) -> bool {
+        let mut recipe = Recipe::default();
+        self.apply(&mut recipe).is_ok() && recipe == Recipe::default()
     }
 
     fn apply(&self, recipe: &mut Recipe) -> Result<()> {
@@ -173,6 +199,58 @@ mod tests {
             ..Recipe::default()
         };
         assert_eq!(read("", &[]).unwrap(), expected);
+    }
+
+    #[test]
+    fn of_two_rivals_the_one_set_by_hand_counts() {
+        let text = "[train]\nepochs = 10\nbatch_size = 128\n[data]\nbuiltin = \"phrasebook\"";
+        let train = |overrides: &[&str]| {
+            let t = read(text, overrides).unwrap().train;
+            (t.steps, t.epochs, t.batch_tokens, t.batch_size)
+        };
+        assert_eq!(train(&[]), (2000, 10, 4096, 128));
+        assert_eq!(train(&["train.steps=7"]), (7, 0, 4096, 128));
+        assert_eq!(train(&["train.batch_tokens=99"]), (2000, 10, 99, 0));
+        assert_eq!(train(&["train.steps=7", "train.batch_tokens=99"]), (7, 0, 99, 0));
+        // And the other way: what is stored reads back.
+        let text = format!("{PHRASES}[train]\nsteps = 7\nbatch_tokens = 99");
+        let recipe = read(&text, &["train.epochs=2", "train.batch_size=3"]).unwrap();
+        assert_eq!((recipe.train.steps, recipe.train.epochs), (2000, 2));
+        assert_eq!(Recipe::parse("stored.toml", &recipe.to_toml(), &[]).unwrap(), recipe);
+        let both = "train.steps: has no effect: train.epochs = 2 decides; leave it out";
+        refuses("", &["train.steps=7", "train.epochs=2"], &format!("--set train.steps=7: {both}"));
+        refuses("train.steps = 7\ntrain.epochs = 2", &[], &format!("my.toml:2: {both}"));
+    }
+
+    #[test]
+    fn a_key_without_effect_is_refused_where_it_is_set() {
+        let cases = [
+            ("train.momentum = 0.5", "train.momentum: has no effect: only the optimizer \"sgd\" reads it"),
+            (
+                "train.plateau_factor = 0.1",
+                "train.plateau_factor: has no effect: only the schedule \"plateau\" reads it",
+            ),
+            (
+                "data.valid_fraction = 0.1\ndata.tsv = \"a\"\ndata.valid_tsv = \"b\"",
+                "data.valid_fraction: has no effect: there are pairs to validate on",
+            ),
+            ("data.pairs = 7\ndata.tsv = \"a\"", "data.pairs: has no effect: only the built-in corpora have so many"),
+        ];
+        for (text, message) in cases {
+            let line = if text.contains("data") { 1 } else { 2 };
+            refuses(text, &[], &format!("my.toml:{line}: {message}; leave it out"));
+        }
+        let sgd = "the optimizer \"sgd\" does not read it; leave it out";
+        refuses(
+            "",
+            &["train.optimizer=sgd", "train.eps=1e-3"],
+            &format!("--set train.eps=1e-3: train.eps: has no effect: {sgd}"),
+        );
+        // The defaults may be said anywhere, and an override of one key makes none of the text's a mistake.
+        assert!(read("train.momentum = 0.9\ntrain.plateau_patience = 5", &[]).is_ok());
+        let text = "data.builtin = \"phrasebook\"\ndata.pairs = 7\ntrain.betas = [0.5, 0.5]";
+        let recipe = read(text, &["data.tsv=a.tsv", "train.optimizer=sgd"]).unwrap();
+        assert_eq!((recipe.data.pairs, recipe.train.betas), (40_000, [0.9, 0.98]));
     }
 
     #[test]
