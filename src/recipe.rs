@@ -169,7 +169,7 @@ table! {
         valid_tsv: String = String::new();
         /// Without a file to validate on: the share of the data taken for it, from its end.
         valid_fraction: f64 = 0.05, (Excluded(0.0), Included(0.5));
-        /// Longest sentence in tokens, on either side; longer pairs are dropped and counted.
+        /// Longest sentence in tokens, `</s>` included, on either side; longer pairs are dropped and counted.
         max_length: usize = 128, 1..=65_536;
         /// A source ends with `</s>`, a target begins with `<s>` and ends with `</s>`. false: nothing marks their ends, the
         /// target's first token is given and the others are predicted; decode.start and decode.max_length say then

@@ -47,6 +47,15 @@ fn cannot_write(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
     move |e| Error::Input(format!("cannot write {}: {}", path.display(), why(&e)))
 }
 
+/// A path to be typed after a command, in quotes where it would not be one word.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.chars().all(|c| c.is_alphanumeric() || "/\\:._-+~".contains(c)) {
+        true => text,
+        false => format!("\"{text}\""),
+    }
+}
+
 /// Refuses what cannot be the name of a directory that is to be made: it is nobody's name, or what is there cannot be
 /// seen yet, because the path leads back out of a directory that does not exist.
 pub fn check_out(path: &Path) -> Result<()> {

@@ -51,9 +51,10 @@ pub fn run(args: &Import) -> Result<ExitCode> {
     RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters, start)?;
     let count: usize = model.parameters.iter().map(|(_, t)| t.ty().elements()).sum();
     eprintln!(
-        "{out}: {:.2} M parameters, {} tokens; try: seqloom translate --model {out}",
+        "{out}: {:.2} M parameters, {} tokens; try: seqloom translate --model {}",
         count as f64 / 1e6,
-        model.tokenizers.target().vocab_size()
+        model.tokenizers.target().vocab_size(),
+        files::quoted(&args.out)
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -131,7 +131,7 @@ impl RunDir {
     }
 
     /// Makes a model of another making a run: it can be used like one that was trained here, and started from. The
-    /// directory appears at once, whole. Errors: there is something of this name already.
+    /// directory appears at once, whole. Errors: there is something of this name that is not an empty directory.
     pub fn adopt(
         &self,
         recipe: &Recipe,

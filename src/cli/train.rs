@@ -20,7 +20,7 @@ use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
 use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers};
-use seqloom::train::{Metrics, Trainer};
+use seqloom::train::{Footprint, Metrics, Planned, Trainer};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -92,7 +92,11 @@ pub fn run(args: &Train) -> Result<ExitCode> {
 
     let opened = device::open(&args.device)?;
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
-    let network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
+    let binding = match &opened.device {
+        Device::Cpu(_) => None,
+        Device::Gpu(gpu) => Some(gpu.limits().binding),
+    };
+    let mut network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
     eprintln!(
         "model: {:.2} M parameters, {}, {:.0} % of the training positions are padding",
         network.parameters.count() as f64 / 1e6,
@@ -102,7 +106,11 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     if let Err(what) = interchange::class(&recipe.model, tokenizers.vocabulary()) {
         eprintln!("model: transformers cannot open it: it has no class for {what}");
     }
-    let mut trainer = block_on(Trainer::new(network, recipe.clone(), train, valid))?;
+    let decoder = decoder(&mut network, &recipe, start);
+    let planned = Planned::new(network, recipe.clone(), train, valid)?;
+    // Before it is asked for: who has too little wants to know how much it was.
+    say_footprint(&planned.footprint(), binding);
+    let mut trainer = block_on(planned.load())?;
     if let Some(origin) = origin {
         trainer.network.write_parameters(&origin.file, &origin.parameters)?;
         eprintln!("model: starts from {}, with its tokenizer", origin.file);
@@ -142,8 +150,6 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     run.start(&recipe, &tokenizers, &model, start)?;
     run.refresh_best(&trainer.progress, &recipe, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
-    let decoder = decoder(&mut trainer.network, &recipe, start);
-    say_footprint(&trainer);
     Session { run, data, tokenizers, trainer, decoder, state, report }.train(steps)?;
     drop(lock);
     Ok(ExitCode::SUCCESS)
@@ -153,6 +159,14 @@ fn read_recipe(args: &Train) -> Result<Recipe> {
     let path = Path::new(&args.recipe);
     let text = match Recipe::builtin(&args.recipe) {
         Some(text) => text.to_string(),
+        None if path.join("recipe.toml").is_file() => {
+            let name = &args.recipe;
+            return Err(Error::Input(format!(
+                "{name} is the directory of a run, not a recipe; to go on: seqloom train {0} --out {1}",
+                files::quoted(&path.join("recipe.toml")),
+                files::quoted(path)
+            )));
+        }
         None if path.exists() || args.recipe.ends_with(".toml") => files::read_text(path)?,
         None => {
             let (name, names) = (&args.recipe, recipes::names());
@@ -219,8 +233,7 @@ fn checksum(train: &[Example], valid: &[Example]) -> String {
 }
 
 /// Lines on what training takes of the device's memory.
-fn say_footprint(trainer: &Trainer) {
-    let f = trainer.footprint();
+fn say_footprint(f: &Footprint, binding: Option<u64>) {
     let mib = |bytes: usize| format!("{:.1}", bytes as f64 / (1u64 << 20) as f64);
     let resident = format!(
         "parameters {}, gradients {}, moments {}, tables and caches {}",
@@ -229,9 +242,9 @@ fn say_footprint(trainer: &Trainer) {
         mib(f.moments),
         mib(f.tables)
     );
-    match &trainer.network.device {
-        Device::Cpu(_) => eprintln!("memory: {resident} MiB; activations come and go"),
-        Device::Gpu(gpu) => {
+    match binding {
+        None => eprintln!("memory: {resident} MiB; activations come and go"),
+        Some(binding) => {
             let p = &f.programs;
             let (activations, inputs) = (mib(p.activations), mib(p.inputs));
             eprintln!(
@@ -240,7 +253,7 @@ fn say_footprint(trainer: &Trainer) {
                 p.count
             );
             let (largest, bytes) = &p.largest;
-            let most = gpu.limits().binding >> 20;
+            let most = binding >> 20;
             eprintln!("memory: the largest binding is {largest}, {} of at most {most} MiB", mib(*bytes));
         }
     }
@@ -409,9 +422,10 @@ impl Session {
             corpus_bleu(&nearest, &references).score
         );
         eprintln!(
-            "{} after {}; try: seqloom translate --model {0}",
+            "{} after {}; try: seqloom translate --model {}",
             self.run.path("").display(),
-            clock(self.report.seconds())
+            clock(self.report.seconds()),
+            files::quoted(&self.run.path(""))
         );
         Ok(())
     }
