@@ -210,7 +210,8 @@ impl Foreign {
         {
             // transformers counts the token that the decoder starts with.
             let start = usize::from(recipe.data.marks);
-            recipe.decode.max_length = (length.min(65_536) as usize).saturating_sub(start).clamp(1, longest);
+            let most = longest + 1 - start;
+            recipe.decode.max_length = (length.min(65_536) as usize).saturating_sub(start).clamp(1, most);
         }
         let start = c.get("decoder_start_token_id").as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
         let vocabularies = [source, target];
@@ -317,7 +318,9 @@ impl Foreign {
             let rows = table.ty().dims.first().copied().unwrap_or(0);
             let set = self.recipe.set("data.max_length", &rows.to_string());
             set.map_err(|expected| Error::Input(format!("{file}: {name} has {rows} rows, {expected}")))?;
-            self.recipe.decode.max_length = self.recipe.decode.max_length.min(rows);
+            // A first token that is given takes none.
+            let most = rows + usize::from(!self.recipe.data.marks);
+            self.recipe.decode.max_length = self.recipe.decode.max_length.min(most);
         }
         self.recipe.check_model().map_err(|what| Error::Input(format!("{}: {what}", self.file)))
     }

@@ -98,6 +98,10 @@ fn learned_positions_without_marks_are_all_used() {
     assert!(long.err.contains("the translation of line 1 is cut after the model's 10 positions"), "{}", long.err);
     assert_eq!(place.json("run/generation_config.json")["max_length"], 11);
     place.feed("translate --device cpu --model run --attention a.json", b"1 2 3 4\n").succeeds();
+    // And so it is after a way through transformers' files.
+    place.run("import run --out again").succeeds();
+    let again = place.feed("translate --device cpu --model again", b"1 2 3 4\n").succeeds();
+    assert_eq!(again.out, long.out);
 }
 
 #[test]
