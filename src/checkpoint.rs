@@ -5,12 +5,17 @@ use crate::tensor::{DType, Tensor, Type};
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// The bytes of a safetensors file with these tensors, marked as PyTorch's so that transformers opens it.
+/// The bytes of a safetensors file with these tensors, marked as PyTorch's so that transformers opens it. Errors: two of
+/// them have one name.
 pub fn save<'a>(tensors: impl IntoIterator<Item = &'a (String, Tensor)>) -> Result<Vec<u8>> {
     let mut views = vec![];
+    let mut names = HashSet::new();
     for (name, tensor) in tensors {
+        if !names.insert(name) {
+            return Err(Error::Run(format!("a checkpoint cannot be stored: two tensors are called {name}")));
+        }
         let dtype = match tensor.ty().dtype {
             DType::F32 => Dtype::F32,
             DType::F16 => Dtype::F16,
@@ -175,6 +180,12 @@ mod tests {
         for ((name, tensor), (loaded_name, loaded)) in tensors.iter().zip(&loaded) {
             assert_eq!((name, tensor.ty(), tensor.bytes()), (loaded_name, loaded.ty(), loaded.bytes()));
         }
+    }
+
+    #[test]
+    fn names_are_there_once() {
+        let tensor = ("a".to_string(), Tensor::u32([1], vec![7]));
+        assert!(save(&[tensor.clone(), tensor]).unwrap_err().to_string().ends_with("two tensors are called a"));
     }
 
     #[test]

@@ -18,7 +18,10 @@ const LARGEST: u64 = 128 << 20;
 /// Decodes with a network's parameters, whatever they are at the time.
 #[derive(Debug)]
 pub struct Decoder {
+    /// The most tokens of a translation, as far as there are positions.
     longest: usize,
+    /// The most tokens that it reads: those before the last.
+    room: usize,
     /// What every translation starts with where sentences have no marks.
     start: Option<u32>,
     /// The most rows that there are caches for.
@@ -39,14 +42,14 @@ struct Programs {
 impl Decoder {
     /// A decoder of translations of up to `longest` tokens.
     pub fn new(network: &mut Network, longest: usize) -> Decoder {
-        let longest = longest.min(network.positions());
+        let room = longest.min(network.positions());
         let width = network.model.d_model;
-        let rows = most_rows(network, (longest * width).max(network.model.vocabulary.target()));
-        let mut declare = |what: String| network.memory.declare(what, Type::f32([rows * longest * width]));
+        let rows = most_rows(network, (room * width).max(network.model.vocabulary.target()));
+        let mut declare = |what: String| network.memory.declare(what, Type::f32([rows * room * width]));
         let pair = |i| (declare(format!("cache.{i}.k")), declare(format!("cache.{i}.v")));
         let own = (0..network.model.decoder_layers).map(pair).collect();
         network.device.allocate(&network.memory);
-        Decoder { longest, start: None, rows, own, encoded: None, programs: HashMap::new() }
+        Decoder { longest, room, start: None, rows, own, encoded: None, programs: HashMap::new() }
     }
 
     /// For a model of sequences without `<s>` and `</s>`: every translation begins with `start` and is as long as it
@@ -102,7 +105,7 @@ impl Decoder {
 
         let mut tokens = vec![self.start.unwrap_or(BOS); rows];
         let first: Vec<u32> = self.start.into_iter().collect();
-        let steps = self.longest - first.len();
+        let steps = (self.longest - first.len()).min(self.room);
         let mut translations = vec![first; sources.len()];
         let mut open = vec![true; sources.len()];
         for position in 0..steps {
@@ -169,10 +172,10 @@ impl Decoder {
         store_pairs(&mut g, &computed, &kept);
         // Positions that are not decoded yet count zero times what the cache holds: it must not be what an earlier
         // batch may have left, a NaN say.
-        for (k, v) in self.pairs(&mut g, &self.own, [rows, self.longest, network.model.d_model]) {
-            let zeros = g.fill(0.0, &[rows, self.longest, network.model.d_model]);
+        for (k, v) in self.pairs(&mut g, &self.own, [rows, self.room, network.model.d_model]) {
+            let zeros = g.fill(0.0, &[rows, self.room, network.model.d_model]);
             g.store(zeros, k);
-            let zeros = g.fill(0.0, &[rows, self.longest, network.model.d_model]);
+            let zeros = g.fill(0.0, &[rows, self.room, network.model.d_model]);
             g.store(zeros, v);
         }
         g
@@ -184,7 +187,7 @@ impl Decoder {
         let context = network.context(&mut g, None);
         let token = network.target_tokens(&mut g, "token", rows, 1);
         let source_lengths = g.input("source_lengths", Type::u32([rows]));
-        let caches = self.pairs(&mut g, &self.own, [rows, self.longest, network.model.d_model]);
+        let caches = self.pairs(&mut g, &self.own, [rows, self.room, network.model.d_model]);
         let encoded = self.encoded(&mut g, network, rows, width);
         let model = &network.model;
         let (state, grown) = model.decode_step(&mut g, &weights, token, &caches, &encoded, source_lengths, &context);

@@ -120,9 +120,11 @@ impl Parameters {
             let n = declaration.dims.iter().product::<usize>().next_multiple_of(64);
             if n > largest {
                 let (name, mib) = (&declaration.name, n >> 18);
-                let rows = if name.contains("positions") { "data.max_length" } else { "tokenizer.vocab_size" };
+                let long = [("positions", "data.max_length or "), (".fc", "model.ffn or "), ("_proj", "")];
+                let long = long.iter().find(|(part, _)| name.contains(part));
+                let key = long.map_or("tokenizer.vocab_size or ", |(_, key)| key);
                 return Err(Error::Input(format!(
-                    "{name} {:?} takes {mib} MiB, a buffer of this device holds at most {} MiB; lower {rows} or model.d_model",
+                    "{name} {:?} takes {mib} MiB, a flat buffer here holds at most {} MiB; lower {key}model.d_model",
                     declaration.dims,
                     largest >> 18
                 )));

@@ -169,7 +169,7 @@ table! {
         valid_tsv: String = String::new();
         /// Without a file to validate on: the share of the data taken for it, from its end.
         valid_fraction: f64 = 0.05, (Excluded(0.0), Included(0.5));
-        /// Longest sentence in tokens, on either side; longer pairs are dropped and counted.
+        /// Longest sentence in tokens, `</s>` included, on either side; longer pairs are dropped and counted.
         max_length: usize = 128, 1..=65_536;
         /// A source ends with `</s>`, a target begins with `<s>` and ends with `</s>`. false: nothing marks their ends, the
         /// target's first token is given and the others are predicted; decode.start and decode.max_length say then
@@ -272,7 +272,8 @@ impl Recipe {
     ///
     /// A value in an override is TOML, and what is not TOML is a string. An override that sets data.source,
     /// data.target, data.tsv or data.builtin replaces the recipe's data: the text's sources and validation files are
-    /// forgotten. Nothing is opened: `file` names the text in messages, and the recipe where the text gives no name.
+    /// forgotten. An override of train.steps or train.batch_tokens replaces the text's train.epochs or train.batch_size,
+    /// and what overrides leave without effect is forgotten. Nothing is opened: `file` names the text in messages, and the recipe where the text gives no name.
     ///
     /// # Errors
     /// [`Error::Input`], one line: where (`my.toml:12` or the override), the key, and

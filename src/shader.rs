@@ -40,6 +40,11 @@ impl Shaders {
         !self.replaced.is_empty()
     }
 
+    /// What embedded files were replaced by: name and text.
+    pub fn replaced(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.replaced.iter().map(|(file, text)| (file.as_str(), text.as_str()))
+    }
+
     fn text<'a>(&'a self, file: &str, embedded: &'a str) -> &'a str {
         self.replaced.get(file).map_or(embedded, String::as_str)
     }

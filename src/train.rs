@@ -39,16 +39,24 @@ pub struct Trainer {
     micro: usize,
     evaluate: usize,
     update: usize,
-    programs: Programs,
     pending: Vec<Pending>,
     before_failure: Vec<Metrics>,
 }
 
-impl Trainer {
-    /// Plans and loads every program of a training run: a forward and backward pass per bucket, an evaluation per
-    /// bucket of the validation set, and the update. The parameters start from the recipe's seed. Errors: something
-    /// is too large for the device, a shader does not compile.
-    pub async fn new(mut network: Network, recipe: Recipe, train: Batches, valid: Batches) -> Result<Trainer> {
+/// A training run that is planned: what it takes is known, and only what lasts was asked of the device.
+pub struct Planned {
+    network: Network,
+    recipe: Recipe,
+    train: Batches,
+    valid: Batches,
+    state: State,
+    plans: Vec<Plan>,
+}
+
+impl Planned {
+    /// Plans every program of a training run: a forward and backward pass per bucket, an evaluation per bucket of the
+    /// validation set, and the update. Errors: something is too large for the device.
+    pub fn new(mut network: Network, recipe: Recipe, train: Batches, valid: Batches) -> Result<Planned> {
         let state = State::new(&mut network.memory, network.parameters.shards.len());
         network.device.allocate(&network.memory);
         let limits = network.device.limits();
@@ -60,7 +68,13 @@ impl Trainer {
             plans.push(Plan::new(evaluation_graph(&network, &recipe, bucket), &limits)?);
         }
         plans.push(Plan::new(update_graph(&network, &recipe, &state), &limits)?);
-        let programs = Programs::new(&plans);
+        Ok(Planned { network, recipe, train, valid, state, plans })
+    }
+
+    /// Loads the programs. The parameters start from the recipe's seed. Errors: the device has not the memory, a shader
+    /// does not compile.
+    pub async fn load(self) -> Result<Trainer> {
+        let Planned { mut network, recipe, train, valid, state, plans } = self;
         let micro = network.device.load(plans).await?;
         let evaluate = micro + train.buckets().shapes().len();
         let update = evaluate + valid.buckets().shapes().len();
@@ -81,10 +95,16 @@ impl Trainer {
             micro,
             evaluate,
             update,
-            programs,
             pending,
             before_failure,
         })
+    }
+}
+
+impl Trainer {
+    /// Plans a training run and loads it. Errors: as [`Planned::new`] and [`Planned::load`].
+    pub async fn new(network: Network, recipe: Recipe, train: Batches, valid: Batches) -> Result<Trainer> {
+        Planned::new(network, recipe, train, valid)?.load().await
     }
 
     /// How many steps the recipe asks for.

@@ -11,7 +11,7 @@ use seqloom::plan::{Plan, padded};
 use seqloom::recipe::Recipe;
 use seqloom::tensor::{Tensor, Type};
 use seqloom::text::batch::{BatchPlan, Batches, Buckets, Example};
-use seqloom::train::{Metrics, Trainer};
+use seqloom::train::{Metrics, Planned, Trainer};
 use std::collections::BTreeMap;
 
 const RECIPE: &str = r#"
@@ -341,9 +341,10 @@ fn the_footprint_is_that_of_the_buffers() {
     let examples = examples(&golden);
     let batches = Batches::new(Buckets::choose(&examples, 0, 8, 3).expect("buckets"), examples).expect("batches");
     let network = Network::new(gpu(), Transformer::new(&recipe.model, 37), 16, true).expect("a network");
-    let trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
+    let planned = Planned::new(network, recipe, batches.clone(), batches).expect("plans");
+    let footprint = planned.footprint();
+    let trainer = block_on(planned.load()).expect("a trainer");
     let Device::Gpu(gpu) = &trainer.network.device else { unreachable!("a GPU was asked for") };
-    let footprint = trainer.footprint();
     let shapes = trainer.batches().buckets().shapes().len();
     assert!(shapes > 1, "one shape shares nothing");
     assert_eq!(footprint.programs.count, 2 * shapes + 1);

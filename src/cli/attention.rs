@@ -114,6 +114,9 @@ fn title(map: &Shown) -> String {
     }
 }
 
+/// The most weights of all lines together: they are held, and written, at once.
+const MOST_WEIGHTS: usize = 32_000_000;
+
 /// What a file's name asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -172,11 +175,22 @@ impl AttentionArgs {
         if lines.len() > most_lines {
             return refuse(format!("{} lines of text, {most_lines} is the most; {instead}", lines.len()));
         }
-        if let Some((i, ids)) = lines.iter().find(|(_, ids)| ids.len() >= most_tokens) {
-            let (line, tokens) = (i + 1, ids.len() + 1);
+        let mark = usize::from(loaded.recipe.data.marks);
+        if let Some((i, ids)) = lines.iter().find(|(_, ids)| ids.len() + mark > most_tokens) {
+            let (line, tokens) = (i + 1, ids.len() + mark);
             return refuse(format!("line {line} has {tokens} tokens, {most_tokens} is the most; {instead}"));
         }
-        let layers = match self.kind {
+        let (weights, million) = (self.weights(form, loaded, lines), 1_000_000);
+        if weights > MOST_WEIGHTS {
+            return refuse(format!(
+                "{} lines of text have about {} million weights, {} million is the most; choose some with --kind, \
+                 --layer or --head, or take fewer lines",
+                lines.len(),
+                weights / million,
+                MOST_WEIGHTS / million
+            ));
+        }
+        let layers = match self.kind_in(form) {
             Some(Kind::Encoder) => m.encoder_layers,
             Some(_) => m.decoder_layers,
             None => m.encoder_layers.max(m.decoder_layers),
@@ -190,6 +204,26 @@ impl AttentionArgs {
         }
     }
 
+    /// How many weights there will be if translations are as long as what they translate.
+    fn weights(&self, form: Form, loaded: &Loaded, lines: &[(usize, &[u32])]) -> usize {
+        let m = &loaded.network.model;
+        let text = form == Form::Text;
+        let layers = |kind: &Kind| match (kind, self.layer.is_some() || text) {
+            (_, true) => 1,
+            (Kind::Encoder, _) => m.encoder_layers,
+            _ => m.decoder_layers,
+        };
+        let kinds = Kind::ALL.into_iter().filter(|k| self.kind_in(form).is_none_or(|kind| kind == *k));
+        let heads = if self.head.is_some() || text { 1 } else { m.heads };
+        let maps: usize = kinds.map(|kind| layers(&kind) * heads).sum();
+        let mark = usize::from(loaded.recipe.data.marks);
+        lines.iter().map(|(_, ids)| (ids.len() + mark).pow(2) * maps).sum()
+    }
+
+    fn kind_in(&self, form: Form) -> Option<Kind> {
+        self.kind.or((form == Form::Text).then_some(Kind::Cross))
+    }
+
     /// Computes the weights of lines, each with its index, its tokens and those of its translation, and writes them.
     pub fn write(&self, loaded: &mut Loaded, lines: &[(usize, &[u32], &[u32])]) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
@@ -198,10 +232,10 @@ impl AttentionArgs {
         let mut recorder = if loaded.recipe.data.marks { recorder } else { recorder.unmarked() };
         let mut shown = vec![];
         for &(i, source, mut translation) in lines {
-            let (_, most) = form.most();
-            if translation.len() >= most {
+            let most = form.most().1 - usize::from(loaded.recipe.data.marks);
+            if translation.len() > most {
                 eprintln!("warning: of the translation of line {} the first {most} tokens are shown", i + 1);
-                translation = &translation[..most - 1];
+                translation = &translation[..most];
             }
             let attention = block_on(recorder.record(&mut loaded.network, source, translation))?;
             shown.push(self.select(form, i + 1, attention, loaded));
@@ -225,7 +259,7 @@ impl AttentionArgs {
         // What was written is the translation, even where another token is as likely to the last bit.
         let written = [&target[1..], &next[target.len() - 1..]].concat();
         let text = form == Form::Text;
-        let kind = self.kind.or(text.then_some(Kind::Cross));
+        let kind = self.kind_in(form);
         let head = self.head.or(text.then_some(Head::Mean));
         let last = maps.iter().filter(|m| kind.is_none_or(|kind| kind == m.kind)).map(|m| m.layer).max();
         let layer = self.layer.or(if text { last } else { None });

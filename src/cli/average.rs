@@ -31,13 +31,15 @@ pub fn run(args: &Average) -> Result<ExitCode> {
         Some(out) => out.clone(),
         None => beside(&args.run)?,
     };
+    files::check_out(&out)?;
     if out.exists() {
         return Err(Error::Input(format!("{} exists; choose another --out, or remove it", out.display())));
     }
     let steps = run.steps()?;
     let Some(first) = steps.len().checked_sub(args.last) else {
         return Err(Error::Input(format!(
-            "{} holds {} of the {} checkpoints that --last asks for; a run keeps its train.keep = {} newest and the best",
+            "{} holds {} of the {} checkpoints that --last asks for; ask for at most {1}, or train with a larger \
+             train.keep than {}",
             args.run.display(),
             steps.len(),
             args.last,
@@ -45,15 +47,15 @@ pub fn run(args: &Average) -> Result<ExitCode> {
         )));
     };
     let last = &steps[first..];
+    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
     let mut mean = Mean::new();
     for &step in last {
-        let (file, parameters) = run.model_after(step)?;
+        let (file, parameters) = run.model_after(step, &recipe, &model)?;
         mean.add(&file, &parameters)?;
     }
     if let Some(above) = out.parent() {
         files::make_dir(above)?;
     }
-    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
     let start = data::start(&recipe, &tokenizers)?;
     RunDir::new(&out).adopt(&recipe, &tokenizers, &model, &mean.finish(), start)?;
     let list: Vec<String> = last.iter().map(u64::to_string).collect();

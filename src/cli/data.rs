@@ -63,16 +63,26 @@ fn parallel(source: &str, target: &str) -> Result<Corpus> {
 /// Fails when every pair was dropped.
 pub fn some_left(kept: usize, dropped: usize, what: &str, recipe: &Recipe) -> Result<()> {
     match kept {
-        0 => Err(Error::Input(format!("all {dropped} {what} pairs have {}; raise it", unfit(recipe)))),
+        0 => {
+            Err(Error::Input(format!("all {dropped} {what} pairs have {}; raise it", unfit(recipe, &longest(recipe)))))
+        }
         _ => Ok(()),
     }
 }
 
-/// Why pairs are dropped, to follow "have".
-pub fn unfit(recipe: &Recipe) -> String {
-    // The first of a target's tokens is given.
-    let short = if recipe.data.marks { "" } else { "fewer than two target tokens, or " };
-    format!("{short}more than data.max_length = {} tokens on a side", recipe.data.max_length)
+/// What bounds the pairs that are trained on.
+pub fn longest(recipe: &Recipe) -> String {
+    format!("data.max_length = {}", recipe.data.max_length)
+}
+
+/// Why pairs are left out, to follow "have".
+pub fn unfit(recipe: &Recipe, longest: &str) -> String {
+    // Where there are marks, `</s>` is a token, too; where there are none, the first of a target's is given.
+    let (short, mark) = match recipe.data.marks {
+        true => ("", ", </s> included"),
+        false => ("fewer than two target tokens, or ", ""),
+    };
+    format!("{short}more than {longest} tokens on a side{mark}")
 }
 
 /// The token that decoding starts from where sentences have no marks. Errors: decode.start is not one.

@@ -17,6 +17,8 @@ pub struct Opened {
     pub device: Device,
     /// Name and driver; a run stores it.
     pub name: String,
+    /// Checksum of the shaders that it has instead of the built-in ones; "" where there are none.
+    pub shaders: String,
 }
 
 /// The shaders that the arguments ask for, and whether they run with checks.
@@ -33,6 +35,11 @@ pub fn options(args: &DeviceArgs) -> Result<Options> {
 /// refuses, and to the CPU after the last.
 pub fn open(args: &DeviceArgs) -> Result<Opened> {
     let options = options(args)?;
+    let replaced = options.shaders.replaced().flat_map(|(file, text)| [file, "\0", text, "\0"]);
+    let shaders = match options.shaders.is_replaced() {
+        true => fnv(replaced.flat_map(str::bytes).map(u64::from)),
+        false => String::new(),
+    };
     let candidates = match args.device.as_str() {
         "auto" => block_on(enumerate()),
         word => choose(word)?.into_iter().collect(),
@@ -42,7 +49,7 @@ pub fn open(args: &DeviceArgs) -> Result<Opened> {
         match block_on(Gpu::open(found, options.clone())) {
             Ok(gpu) => {
                 eprintln!("device: {name}{}", if options.checked { ", shaders checked" } else { "" });
-                return Ok(Opened { device: Device::Gpu(Box::new(gpu)), name });
+                return Ok(Opened { device: Device::Gpu(Box::new(gpu)), name, shaders });
             }
             Err(e) if args.device == "auto" => eprintln!("warning: {e}"),
             Err(e) => return Err(e),
@@ -52,7 +59,13 @@ pub fn open(args: &DeviceArgs) -> Result<Opened> {
         "auto" => eprintln!("device: cpu, since no GPU was found; {INSTALL}"),
         _ => eprintln!("device: cpu"),
     }
-    Ok(Opened { device: Device::cpu(), name: "cpu".into() })
+    Ok(Opened { device: Device::cpu(), name: "cpu".into(), shaders: String::new() })
+}
+
+/// FNV-1a over numbers, as 16 digits.
+pub fn fnv(words: impl IntoIterator<Item = u64>) -> String {
+    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x100000001b3);
+    format!("{:016x}", words.into_iter().fold(0xcbf29ce484222325, step))
 }
 
 /// The adapter for the word after `--device`; none is the CPU. Errors: there is no such adapter.

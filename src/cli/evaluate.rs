@@ -1,8 +1,8 @@
 //! `seqloom evaluate`: loss, perplexity, BLEU and chrF on a test set.
 
 use super::train::score;
-use super::translate::load;
-use super::{DeviceArgs, files};
+use super::translate::{load, warn_of_longer};
+use super::{DeviceArgs, data, files};
 use clap::Args;
 use pollster::block_on;
 use seqloom::error::{Error, Result};
@@ -43,11 +43,18 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let recipe = &loaded.recipe;
     let longest = loaded.network.positions();
     let (examples, dropped) = encode_pairs(&loaded.tokenizers, &pairs.pairs, recipe.data.marks, longest);
+    let unfit = data::unfit(recipe, &longest.to_string());
     if examples.is_empty() {
-        return Err(Error::Input(format!("{source}: all {dropped} lines have more than {longest} tokens")));
+        return Err(Error::Input(format!("{source}: all {dropped} pairs have {unfit}")));
     }
     if dropped > 0 {
-        eprintln!("warning: {dropped} pairs with more than {longest} tokens on a side are left out of the loss");
+        eprintln!("warning: the loss is without {dropped} pairs, which have {unfit}");
+    }
+    let sources: Vec<Vec<u32>> = pairs.pairs.iter().map(|p| loaded.tokenizers.source().encode(&p.0)).collect();
+    warn_of_longer(&sources, recipe);
+    let cut = sources.iter().filter(|s| s.len() + usize::from(recipe.data.marks) > longest).count();
+    if cut > 0 {
+        eprintln!("warning: {cut} sources have more than {longest} tokens and are cut there for BLEU and chrF");
     }
     let t = &recipe.train;
     // A test set may hold longer sentences than the training set did.

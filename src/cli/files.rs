@@ -1,9 +1,9 @@
 //! Files: read with one clear line when that fails, written whole or not at all.
 
 use seqloom::error::{Error, Result};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 fn why(e: &std::io::Error) -> String {
     match e.kind() {
@@ -11,13 +11,23 @@ fn why(e: &std::io::Error) -> String {
         ErrorKind::PermissionDenied => "permission denied".into(),
         ErrorKind::IsADirectory => "is a directory".into(),
         ErrorKind::NotADirectory => "a part of the path is not a directory".into(),
-        _ => e.to_string(),
+        ErrorKind::AlreadyExists => "there is something else of this name".into(),
+        ErrorKind::DirectoryNotEmpty => "there is a directory of this name that is not empty".into(),
+        ErrorKind::StorageFull => "no space left on the device".into(),
+        _ => {
+            let text = e.to_string();
+            text.split(" (os error").next().unwrap_or(&text).to_string()
+        }
     }
 }
 
 /// The bytes of a file.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|e| Error::Input(format!("cannot read {}: {}", path.display(), why(&e))))
+    fs::read(path).map_err(cannot_read(path))
+}
+
+fn cannot_read(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
+    move |e| Error::Input(format!("cannot read {}: {}", path.display(), why(&e)))
 }
 
 /// Writes a line to standard output.
@@ -37,6 +47,28 @@ fn cannot_write(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
     move |e| Error::Input(format!("cannot write {}: {}", path.display(), why(&e)))
 }
 
+/// A path to be typed after a command, in quotes where it would not be one word.
+pub fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    match text.chars().all(|c| c.is_alphanumeric() || "/\\:._-+~".contains(c)) {
+        true => text,
+        false => format!("\"{text}\""),
+    }
+}
+
+/// Refuses what cannot be the name of a directory that is to be made: it is nobody's name, or what is there cannot be
+/// seen yet, because the path leads back out of a directory that does not exist.
+pub fn check_out(path: &Path) -> Result<()> {
+    let back = |a: &&Path| a.components().next_back() == Some(Component::ParentDir);
+    if path.file_name().is_none() {
+        return Err(Error::Input(format!("--out {} ends in no name; give the directory's own", path.display())));
+    }
+    match path.ancestors().filter(back).find(|a| !a.is_dir()) {
+        Some(gone) => Err(Error::Input(format!("--out {}: there is no {}", path.display(), gone.display()))),
+        None => Ok(()),
+    }
+}
+
 /// Makes a directory and those above it.
 pub fn make_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(cannot_write(path))
@@ -47,14 +79,9 @@ fn temporary(name: &str) -> String {
     format!(".{name}.new")
 }
 
-/// Whether this is a name that [`write`] and [`write_dir`] give to what is not whole yet.
+/// Whether this is a name of what is not whole yet, or not any more.
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(".new")
-}
-
-/// Removes what was being written in a directory when its writer was killed.
-pub fn remove_temporary(dir: &Path) -> Result<()> {
-    list(dir)?.iter().filter(|n| is_temporary(n)).try_for_each(|n| remove(&dir.join(n)))
 }
 
 /// Replaces a file by one with these bytes: written under another name, synced, renamed.
@@ -85,8 +112,8 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(cannot_write(path))
 }
 
-/// Makes a directory with these files appear at once: written under another name, synced, renamed once. One that is
-/// there already is replaced.
+/// Makes a directory with these files appear at once: written under another name, synced, renamed once. Errors: there
+/// is something of its name that is not an empty directory.
 pub fn write_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(temporary(&name));
@@ -96,8 +123,12 @@ pub fn write_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
         write_synced(&temporary.join(file), bytes)?;
     }
     sync_dir(Some(&temporary));
-    remove(path)?;
-    fs::rename(&temporary, path).map_err(cannot_write(path))?;
+    // Not every system renames to the name of an empty directory; one that is not empty stays, and so does the error.
+    let _ = fs::remove_dir(path);
+    if let Err(e) = fs::rename(&temporary, path) {
+        remove(&temporary)?;
+        return Err(cannot_write(path)(e));
+    }
     sync_dir(path.parent());
     Ok(())
 }
@@ -118,6 +149,37 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Removes a directory that a kill must not leave half there: under a temporary name.
+pub fn discard(path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(temporary(&name));
+    remove(&temporary)?;
+    fs::rename(path, &temporary).map_err(cannot_write(path))?;
+    remove(&temporary)
+}
+
+/// Gives a file another name, if it is there.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(cannot_write(to)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Locks a file, made if need be, until it is dropped; none where the system cannot tell. Errors: another process holds
+/// it, `busy` says what that means.
+pub fn lock(path: &Path, busy: impl FnOnce() -> String) -> Result<Option<File>> {
+    let file = File::options().create(true).append(true).open(path).map_err(cannot_write(path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::Input(busy())),
+        Err(TryLockError::Error(e)) => {
+            eprintln!("warning: {} cannot be locked: {}", path.display(), why(&e));
+            Ok(None)
+        }
+    }
+}
+
 /// Whether two paths lead to one directory that is there.
 pub fn same(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
@@ -128,17 +190,18 @@ pub fn list(path: &Path) -> Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(vec![]),
-        Err(e) => return Err(Error::Input(format!("cannot read {}: {}", path.display(), why(&e)))),
+        Err(e) => return Err(cannot_read(path)(e)),
     };
     let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     Ok(names)
 }
 
-/// Appends text to a file.
+/// Appends text to a file, and waits until it is on the disk.
 pub fn append(path: &Path, text: &str) -> Result<()> {
     let open = || File::options().create(true).append(true).open(path);
-    open().and_then(|mut file| file.write_all(text.as_bytes())).map_err(cannot_write(path))
+    let append = |mut file: File| file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+    open().and_then(append).map_err(cannot_write(path))
 }
 
 /// The WGSL files of a directory and of its `lib`, relative to it.

@@ -41,7 +41,8 @@ pub struct Model {
 /// Imports. Nothing is written before all has been read and found right.
 pub fn run(args: &Import) -> Result<ExitCode> {
     let out = args.out.display();
-    if args.out.file_name().is_none() || !files::list(&args.out)?.is_empty() {
+    files::check_out(&args.out)?;
+    if !files::list(&args.out)?.is_empty() {
         return Err(Error::Input(format!("{out} is not a new directory; choose another --out")));
     }
     let model = read(&args.from)?;
@@ -50,9 +51,10 @@ pub fn run(args: &Import) -> Result<ExitCode> {
     RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters, start)?;
     let count: usize = model.parameters.iter().map(|(_, t)| t.ty().elements()).sum();
     eprintln!(
-        "{out}: {:.2} M parameters, {} tokens; try: seqloom translate --model {out}",
+        "{out}: {:.2} M parameters, {} tokens; try: seqloom translate --model {}",
         count as f64 / 1e6,
-        model.tokenizers.target().vocab_size()
+        model.tokenizers.target().vocab_size(),
+        files::quoted(&args.out)
     );
     Ok(ExitCode::SUCCESS)
 }

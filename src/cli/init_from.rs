@@ -5,7 +5,7 @@ use super::import::{self, Model};
 use super::run_dir::RunDir;
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::Transformer;
-use seqloom::recipe::{self, Recipe};
+use seqloom::recipe::{self, Positions, Recipe};
 use std::path::Path;
 
 /// Reads the model that the recipe starts from, if it names one: a run's best, or one of transformers'. Errors: what is
@@ -40,10 +40,19 @@ fn agree(recipe: &Recipe, model: &Model) -> Result<()> {
     let vocabulary = model.tokenizers.vocabulary();
     let tokens = vocabulary.source().max(vocabulary.target());
     let (ours, theirs) = (recipe, &model.recipe);
+    let (d, t) = (&theirs.data, &ours.tokenizer);
+    // A table of learned positions has as many rows.
+    let learned = theirs.model.positions == Positions::Learned;
+    let max_length = if learned { d.max_length } else { ours.data.max_length };
     let needed = Recipe {
         // How it is trained from here on, and how it would have started, are no part of a model.
         model: recipe::Model { dropout: ours.model.dropout, init: ours.model.init, ..theirs.model.clone() },
-        tokenizer: recipe::Tokenizer { vocab_size: ours.tokenizer.vocab_size.max(tokens), ..theirs.tokenizer.clone() },
+        tokenizer: recipe::Tokenizer {
+            vocab_size: t.vocab_size.max(tokens),
+            min_frequency: t.min_frequency,
+            ..theirs.tokenizer.clone()
+        },
+        data: recipe::Data { max_length, marks: d.marks, ..ours.data.clone() },
         ..ours.clone()
     };
     let Some((key, here, there)) = ours.difference(&needed) else { return Ok(()) };

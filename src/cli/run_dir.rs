@@ -10,6 +10,7 @@ use seqloom::tensor::Tensor;
 use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
 use seqloom::train::Progress;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// What a checkpoint keeps besides tensors.
@@ -21,7 +22,10 @@ pub struct TrainingState {
     pub seconds: f64,
     /// Device that the steps ran on: another one adds in another order.
     pub device: String,
-    /// Checksum of the encoded training pairs.
+    /// The shaders of `--shaders` that it had, as a checksum; "" where there were none.
+    #[serde(default)]
+    pub shaders: String,
+    /// Checksum of the encoded pairs, to train and to validate.
     pub data: String,
 }
 
@@ -37,6 +41,12 @@ pub struct Checkpoint {
 
 /// What a run has before its recipe.toml, besides tokenizers.
 const SET_UP: [&str; 2] = ["config.json", "generation_config.json"];
+/// What training makes.
+const RESULTS: [&str; 4] = ["model.safetensors", "metrics.jsonl", "metrics.tsv", "loss.svg"];
+/// Held by the process that trains here.
+const LOCK: &str = ".lock";
+/// recipe.toml while the directory is cleared or set up: whatever else is there, this was a run or will be one.
+const UNFINISHED_RECIPE: &str = ".recipe.toml.new";
 /// The first two where both sides share one tokenizer, the others where they do not.
 const TOKENIZERS: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "source_tokenizer.json", "target_tokenizer.json"];
@@ -64,6 +74,7 @@ impl RunDir {
         match (names.is_empty(), has("recipe.toml") && has("checkpoints")) {
             (true, _) => Ok(false),
             (_, true) => Ok(true),
+            _ if has(UNFINISHED_RECIPE) && has("checkpoints") && !has("recipe.toml") => Ok(false),
             _ if self.was_being_set_up(&names)? => Ok(false),
             _ => Err(Error::Input(format!(
                 "{} is not empty and holds no run (no recipe.toml with checkpoints); choose another --out",
@@ -72,11 +83,21 @@ impl RunDir {
         }
     }
 
-    /// Whether this is what [`RunDir::start`] leaves when it is killed: recipe.toml comes last.
+    /// Whether this is what [`RunDir::start`] leaves in a new directory when it is killed: recipe.toml comes last.
     fn was_being_set_up(&self, names: &[String]) -> Result<bool> {
         let ours = |n: &String| n == "checkpoints" || is_set_up(n);
         let begun = names.iter().all(ours) && names.iter().any(|n| n == "checkpoints");
         Ok(begun && files::list(&self.path("checkpoints"))?.is_empty())
+    }
+
+    /// Keeps other processes from training here until what it returns is dropped. Makes the directory. Errors: there is
+    /// one that does.
+    pub fn lock(&self) -> Result<Option<File>> {
+        // First, so that a kill leaves what `was_being_set_up` knows.
+        files::make_dir(&self.path("checkpoints"))?;
+        files::lock(&self.path(LOCK), || {
+            format!("{}: another seqloom is training here; wait for it, or choose another --out", self.0.display())
+        })
     }
 
     /// Writes what does not change during a sitting, and removes what a killed one left half written. `start` is what
@@ -89,9 +110,7 @@ impl RunDir {
         start: Option<u32>,
     ) -> Result<()> {
         files::make_dir(&self.path("checkpoints"))?;
-        for dir in [self.0.clone(), self.path("checkpoints")] {
-            files::remove_temporary(&dir)?;
-        }
+        self.remove_temporary()?;
         let texts = set_up(recipe, tokenizers, model, start);
         // A run that was killed here may have had other tokenizers.
         for stale in TOKENIZERS.iter().filter(|stale| texts.iter().all(|(name, _)| name != *stale)) {
@@ -100,8 +119,19 @@ impl RunDir {
         texts.iter().try_for_each(|(name, text)| files::write(&self.path(name), text))
     }
 
+    /// Removes what was being written or removed when a sitting was killed. [`UNFINISHED_RECIPE`] stays until it becomes
+    /// recipe.toml.
+    fn remove_temporary(&self) -> Result<()> {
+        for dir in [self.0.clone(), self.path("checkpoints")] {
+            let names = files::list(&dir)?;
+            let stale = names.iter().filter(|n| files::is_temporary(n) && *n != UNFINISHED_RECIPE);
+            stale.map(|n| dir.join(n)).try_for_each(|path| files::remove(&path))?;
+        }
+        Ok(())
+    }
+
     /// Makes a model of another making a run: it can be used like one that was trained here, and started from. The
-    /// directory appears at once, whole. Errors: there is something of this name already.
+    /// directory appears at once, whole. Errors: there is something of this name that is not an empty directory.
     pub fn adopt(
         &self,
         recipe: &Recipe,
@@ -125,9 +155,14 @@ impl RunDir {
     /// The effective recipe of the run.
     pub fn recipe(&self) -> Result<Recipe> {
         let path = self.path("recipe.toml");
-        let text = files::read_text(&path).map_err(|_| {
-            Error::Input(format!("{} is not a model directory: it holds no recipe.toml", self.0.display()))
-        })?;
+        let names = files::list(&self.0)?;
+        let has = |file: &str| names.iter().any(|n| n == file);
+        if !has("recipe.toml") {
+            let dir = self.0.display();
+            let hint = if has("config.json") { "; 'seqloom import' makes one of a model of transformers" } else { "" };
+            return Err(Error::Input(format!("{dir} is not a model directory: it holds no recipe.toml{hint}")));
+        }
+        let text = files::read_text(&path)?;
         Recipe::parse_stored(&path.display().to_string(), &text)
     }
 
@@ -147,11 +182,7 @@ impl RunDir {
 
     /// The parameters of the best model so far.
     pub fn model(&self, recipe: &Recipe, model: &Transformer) -> Result<(String, Vec<(String, Tensor)>)> {
-        let path = self.path("model.safetensors");
-        let file = path.display().to_string();
-        let tensors = checkpoint::load_f32(&file, &files::read(&path)?)?;
-        let parameters = interchange::parameters(&file, recipe, model, tensors)?;
-        Ok((file, parameters))
+        read_model(&self.path("model.safetensors"), recipe, model)
     }
 
     /// Makes these parameters the run's model: with what transformers wants beside them, which checkpoints do without.
@@ -161,11 +192,13 @@ impl RunDir {
     }
 
     /// The parameters of the checkpoint after a step.
-    pub fn model_after(&self, step: u64) -> Result<(String, Vec<(String, Tensor)>)> {
-        let path = self.checkpoint(step).join("model.safetensors");
-        let file = path.display().to_string();
-        let tensors = checkpoint::load_f32(&file, &files::read(&path)?)?;
-        Ok((file, tensors))
+    pub fn model_after(
+        &self,
+        step: u64,
+        recipe: &Recipe,
+        model: &Transformer,
+    ) -> Result<(String, Vec<(String, Tensor)>)> {
+        read_model(&self.checkpoint(step).join("model.safetensors"), recipe, model)
     }
 
     /// Writes a checkpoint whole, makes its model the run's when it is the best, and drops old ones but the best and
@@ -188,7 +221,7 @@ impl RunDir {
         steps.retain(|&s| s != best);
         let old = steps.len().saturating_sub(recipe.train.keep);
         for &s in &steps[..old] {
-            files::remove(&self.checkpoint(s))?;
+            files::discard(&self.checkpoint(s))?;
         }
         Ok(())
     }
@@ -211,40 +244,50 @@ impl RunDir {
     /// Makes the best model the run's again: a run may have been killed between its checkpoint and the copy.
     pub fn refresh_best(&self, progress: &Progress, recipe: &Recipe, model: &Transformer) -> Result<()> {
         let Some((_, step)) = progress.best else { return Ok(()) };
-        self.write_model(recipe, model, &self.model_after(step)?.1)
+        self.write_model(recipe, model, &self.model_after(step, recipe, model)?.1)
     }
 
-    /// Removes what a run left: `--fresh`. recipe.toml goes last: without it the rest would be no run, should this be
-    /// killed.
+    /// Removes what a run left: `--fresh`, or what a killed one did not come to. From the first moment on it is no run
+    /// any more, and yet known, should this be killed; [`RunDir::start`] makes one of it.
     pub fn clear(&self) -> Result<()> {
-        for name in files::list(&self.0)?.iter().filter(|n| is_ours(n) && *n != "recipe.toml") {
-            files::remove(&self.path(name))?;
+        files::rename(&self.path("recipe.toml"), &self.path(UNFINISHED_RECIPE))?;
+        for step in self.steps()? {
+            files::discard(&self.checkpoint(step))?;
         }
-        files::remove(&self.path("recipe.toml"))
+        self.remove_temporary()?;
+        RESULTS.iter().chain(&SET_UP).chain(&TOKENIZERS).try_for_each(|name| files::remove(&self.path(name)))
     }
 
     fn checkpoint(&self, step: u64) -> PathBuf {
-        self.path("checkpoints").join(format!("step-{step:06}"))
+        self.path("checkpoints").join(step_name(step))
     }
 
     /// The steps after which there are checkpoints, ascending.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let names = files::list(&self.path("checkpoints"))?;
-        let mut steps: Vec<u64> = names.iter().filter_map(|n| n.strip_prefix("step-")?.parse().ok()).collect();
+        let step = |n: &String| n.strip_prefix("step-")?.parse().ok().filter(|step| *n == step_name(*step));
+        let mut steps: Vec<u64> = names.iter().filter_map(step).collect();
         steps.sort_unstable();
         Ok(steps)
     }
 }
 
-/// Whether a run puts something of this name into its directory.
-fn is_ours(name: &str) -> bool {
-    let results = ["recipe.toml", "model.safetensors", "metrics.jsonl", "metrics.tsv", "loss.svg", "checkpoints"];
-    is_set_up(name) || results.contains(&name)
+/// The parameters in a file, which may hold what transformers wants beside them, and the file's name.
+fn read_model(path: &Path, recipe: &Recipe, model: &Transformer) -> Result<(String, Vec<(String, Tensor)>)> {
+    let file = path.display().to_string();
+    let tensors = checkpoint::load_f32(&file, &files::read(path)?)?;
+    let parameters = interchange::parameters(&file, recipe, model, tensors)?;
+    Ok((file, parameters))
 }
 
-/// Whether [`RunDir::start`] puts something of this name there before recipe.toml.
+/// Whether [`RunDir::lock`] and [`RunDir::start`] put something of this name there before recipe.toml.
 fn is_set_up(name: &str) -> bool {
-    SET_UP.contains(&name) || TOKENIZERS.contains(&name) || files::is_temporary(name)
+    SET_UP.contains(&name) || TOKENIZERS.contains(&name) || files::is_temporary(name) || name == LOCK
+}
+
+/// The directory of the checkpoint after a step.
+fn step_name(step: u64) -> String {
+    format!("step-{step:06}")
 }
 
 /// The files of a run that no step of training changes, in the order in which they are written.

@@ -82,7 +82,7 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
     args.attention.check_lines(&loaded, &numbered)?;
     let chosen: Vec<Vec<u32>> = spoken.iter().map(|&i| sources[i].clone()).collect();
     let ids = block_on(loaded.decoder.greedy(&mut loaded.network, &chosen))?;
-    warn_of_unfinished(&spoken, &ids, loaded.recipe.decode.max_length, loaded.network.positions());
+    warn_of_unfinished(&spoken, &ids, &loaded.recipe, loaded.network.positions());
     let mut translations = vec![String::new(); lines.len()];
     for (&i, ids) in spoken.iter().zip(&ids) {
         // One line in, one line out, whatever the model says.
@@ -96,21 +96,30 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says once that some lines are longer than the model was trained for, and which ones are cut.
-fn warn_of_long(sources: &[Vec<u32>], recipe: &Recipe, positions: usize) {
+/// Says once that some lines are longer than the model was trained for.
+pub fn warn_of_longer(sources: &[Vec<u32>], recipe: &Recipe) {
     let (trained, mark) = (recipe.data.max_length, usize::from(recipe.data.marks));
     let longer = sources.iter().filter(|s| s.len() + mark > trained).count();
     if longer > 0 {
         eprintln!("warning: {longer} lines have more than the {trained} tokens that the model was trained for");
     }
+}
+
+/// Says which lines are longer than the model was trained for, and which ones are cut.
+fn warn_of_long(sources: &[Vec<u32>], recipe: &Recipe, positions: usize) {
+    warn_of_longer(sources, recipe);
+    let mark = usize::from(recipe.data.marks);
     for (i, _) in sources.iter().enumerate().filter(|(_, s)| s.len() + mark > positions) {
         eprintln!("warning: line {} has more than {positions} tokens and is cut there", i + 1);
     }
 }
 
 /// Says which translations ended because the model has no more positions, where the recipe would let them go on.
-fn warn_of_unfinished(lines: &[usize], translations: &[Vec<u32>], asked: usize, positions: usize) {
-    let unfinished = lines.iter().zip(translations).filter(|(_, t)| t.len() == positions && positions < asked);
+fn warn_of_unfinished(lines: &[usize], translations: &[Vec<u32>], recipe: &Recipe, positions: usize) {
+    // Without marks the first token is given, and takes none.
+    let most = positions + usize::from(!recipe.data.marks);
+    let unfinished = |(_, t): &(&usize, &Vec<u32>)| t.len() == most && most < recipe.decode.max_length;
+    let unfinished = lines.iter().zip(translations).filter(unfinished);
     for (i, _) in unfinished {
         eprintln!("warning: the translation of line {} is cut after the model's {positions} positions", i + 1);
     }

@@ -70,14 +70,14 @@ pub fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
 /// `generation_config.json`: greedy, as `seqloom translate`. transformers counts the token that the decoder starts with,
 /// which without marks is the first of the output.
 pub fn generation_config(recipe: &Recipe, start: Option<u32>) -> Value {
-    let longest = recipe.decode.max_length.min(positions(recipe, 1));
+    let longest = recipe.decode.max_length + usize::from(recipe.data.marks);
     json!({
         "pad_token_id": PAD,
         "bos_token_id": BOS,
         "eos_token_id": start.is_none().then_some(EOS),
         "decoder_start_token_id": start.unwrap_or(BOS),
         "forced_eos_token_id": null,
-        "max_length": longest + usize::from(recipe.data.marks),
+        "max_length": longest.min(positions(recipe, 1) + 1),
         "num_beams": 1,
         "do_sample": false,
     })

@@ -210,7 +210,8 @@ impl Foreign {
         {
             // transformers counts the token that the decoder starts with.
             let start = usize::from(recipe.data.marks);
-            recipe.decode.max_length = (length.min(65_536) as usize).saturating_sub(start).clamp(1, longest);
+            let most = longest + 1 - start;
+            recipe.decode.max_length = (length.min(65_536) as usize).saturating_sub(start).clamp(1, most);
         }
         let start = c.get("decoder_start_token_id").as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
         let vocabularies = [source, target];
@@ -260,7 +261,8 @@ impl Foreign {
             }
             self.recipe.decode.start = start;
         }
-        t.vocab_size = vocabulary.source().max(vocabulary.target());
+        // The least that the key may be.
+        t.vocab_size = vocabulary.source().max(vocabulary.target()).max(8);
         t.shared = matches!(tokenizers, Tokenizers::Shared(_));
         Ok(tokenizers)
     }
@@ -302,7 +304,13 @@ impl Foreign {
                      Marian's out"
                 )));
             }
-            (None, Some("sinusoidal")) => Positions::Sinusoidal,
+            (None, Some("sinusoidal")) => {
+                self.notes.push(format!(
+                    "{name} is not in {file}: positions are computed, interleaved as `seqloom` says; transformers, which \
+                     leaves them out of what it saves, computes half-split ones"
+                ));
+                Positions::Sinusoidal
+            }
             (None, _) => Positions::SinusoidalSplit,
         };
         self.recipe.model.positions = kind;
@@ -310,7 +318,9 @@ impl Foreign {
             let rows = table.ty().dims.first().copied().unwrap_or(0);
             let set = self.recipe.set("data.max_length", &rows.to_string());
             set.map_err(|expected| Error::Input(format!("{file}: {name} has {rows} rows, {expected}")))?;
-            self.recipe.decode.max_length = self.recipe.decode.max_length.min(rows);
+            // A first token that is given takes none.
+            let most = rows + usize::from(!self.recipe.data.marks);
+            self.recipe.decode.max_length = self.recipe.decode.max_length.min(most);
         }
         self.recipe.check_model().map_err(|what| Error::Input(format!("{}: {what}", self.file)))
     }

@@ -1,11 +1,35 @@
 //! What one key alone cannot tell: keys that must fit each other.
 
-use super::{Builtin, Positions, Recipe, Schedule};
+use super::{Builtin, Optimizer, Positions, Recipe, Schedule};
 
 /// The keys that say where the training data is.
 pub(super) const SOURCES: [&str; 4] = ["data.source", "data.target", "data.tsv", "data.builtin"];
 /// The keys that say where the validation data is.
 pub(super) const VALIDATION: [&str; 3] = ["data.valid_source", "data.valid_target", "data.valid_tsv"];
+
+/// Keys of which the second, where it is set, decides instead of the first.
+pub(super) const RIVALS: [(&str, &str); 2] =
+    [("train.steps", "train.epochs"), ("train.batch_tokens", "train.batch_size")];
+
+/// The keys that others leave without effect, and why.
+pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
+    let (d, t) = (&recipe.data, &recipe.train);
+    let sgd = t.optimizer == Optimizer::Sgd;
+    let only = |what: &str| format!("only {what} reads it");
+    let validation = d.builtin != Builtin::None || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
+    let keys = [
+        (t.epochs > 0, "train.steps", format!("train.epochs = {} decides", t.epochs)),
+        (t.batch_size > 0, "train.batch_tokens", format!("train.batch_size = {} decides", t.batch_size)),
+        (t.schedule != Schedule::Plateau, "train.plateau_patience", only("the schedule \"plateau\"")),
+        (t.schedule != Schedule::Plateau, "train.plateau_factor", only("the schedule \"plateau\"")),
+        (!sgd, "train.momentum", only("the optimizer \"sgd\"")),
+        (sgd, "train.betas", "the optimizer \"sgd\" does not read it".into()),
+        (sgd, "train.eps", "the optimizer \"sgd\" does not read it".into()),
+        (d.builtin == Builtin::None, "data.pairs", "only the built-in corpora have so many".into()),
+        (validation, "data.valid_fraction", "there are pairs to validate on".into()),
+    ];
+    keys.into_iter().filter(|(idle, ..)| *idle).map(|(_, key, why)| (key, why)).collect()
+}
 
 /// Keys that do not fit each other.
 pub(super) struct Conflict {

@@ -37,9 +37,9 @@ const SPECIALS: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
 /// Every character of its own, line ends included, which `.` would leave out.
 const EVERY_CHARACTER: &str = r"[\s\S]";
 
-/// The spaces between words that decoding takes away, as a regular expression: before what closes, after what opens, around hyphens,
-/// apostrophes and slashes, and within numbers such as 2.5, 1,000 and 10:30. Which side a quotation mark belongs to
-/// differs between languages; those keep both spaces.
+/// The spaces between words that decoding takes away, as a regular expression: before what closes, after what opens,
+/// around hyphens, apostrophes and slashes, and within numbers such as 2.5, 1,000 and 10:30. Which side a quotation mark
+/// belongs to differs between languages; those keep both spaces.
 pub const NO_SPACE: &str = r" (?=[.,;:!?…%)\]}'’/-])|(?<=[(\[{¿¡'’/-]) |(?<=[0-9] [.,:]) (?=[0-9])";
 
 /// How text is cut into tokens.

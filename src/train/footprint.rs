@@ -1,7 +1,8 @@
 //! What a training run takes of its device's memory.
 
-use super::Trainer;
+use super::Planned;
 use crate::graph::Resident;
+use crate::network::Network;
 use crate::parameters::Shard;
 use crate::plan::{Plan, padded, shared_slots};
 
@@ -42,7 +43,7 @@ impl Footprint {
 }
 
 impl Programs {
-    pub(super) fn new(plans: &[Plan]) -> Programs {
+    fn new(plans: &[Plan]) -> Programs {
         let largest = plans.iter().filter_map(|p| p.largest_binding().map(|(v, bytes)| (p, v, bytes)));
         let (plan, value, bytes) = largest.max_by_key(|l| l.2).expect("a training run has passes");
         Programs {
@@ -54,18 +55,18 @@ impl Programs {
     }
 }
 
-impl Trainer {
-    /// What training takes of the device's memory.
+impl Planned {
+    /// What training will take of the device's memory.
     pub fn footprint(&self) -> Footprint {
-        let memory = &self.network.memory;
+        let Network { memory, parameters, .. } = &self.network;
         let bytes = |pick: &dyn Fn(&Shard) -> Resident| -> usize {
-            self.network.parameters.shards.iter().map(|s| padded(memory.ty(pick(s)).bytes())).sum()
+            parameters.shards.iter().map(|s| padded(memory.ty(pick(s)).bytes())).sum()
         };
         let training = |which: usize| bytes(&|s: &Shard| s.training.expect("a trainer's parameters")[which]);
         let parameters = bytes(&|s: &Shard| s.values);
         let (gradients, moments) = (training(0), training(1) + training(2));
         let all: usize = memory.buffers().map(|(_, ty)| padded(ty.bytes())).sum();
         let tables = all - parameters - gradients - moments;
-        Footprint { parameters, gradients, moments, tables, programs: self.programs.clone() }
+        Footprint { parameters, gradients, moments, tables, programs: Programs::new(&self.plans) }
     }
 }

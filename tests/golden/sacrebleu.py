@@ -1,8 +1,8 @@
 """Writes sacrebleu.json, the scores and tokens that tests/sacrebleu.rs compares with.
 
-python3 -m venv /tmp/sacrebleu
-/tmp/sacrebleu/bin/pip install sacrebleu==2.6.0
-/tmp/sacrebleu/bin/python tests/golden/sacrebleu.py
+python3 -m venv target/venv-sacrebleu
+target/venv-sacrebleu/bin/pip install sacrebleu==2.6.0
+target/venv-sacrebleu/bin/python tests/golden/sacrebleu.py
 """
 
 import json

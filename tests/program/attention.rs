@@ -122,6 +122,7 @@ fn attention_refuses_before_it_translates() {
     }
     let many = "der hund\n".repeat(21);
     let long = "hund ".repeat(300);
+    let heavy = ("hund ".repeat(200) + "\n").repeat(200);
     let before = place.names(".");
     for (options, input, part) in [
         ("a.svg", "\n \n", "--attention a.svg: there is no text on standard input"),
@@ -130,6 +131,9 @@ fn attention_refuses_before_it_translates() {
         ("a.json", &long.repeat(4), "tokens, 1024 is the most; take shorter ones"),
         ("a.html --layer 3", "der hund\n", "--layer 3: there are layers 1 to 2"),
         ("a.html --kind cross --layer 2", "der hund\n", "--layer 2: there are layers 1 to 1"),
+        // A heat map is of encoder–decoder attention, of which there is one layer.
+        ("- --layer 2", "der hund\n", "--layer 2: there are layers 1 to 1"),
+        ("a.json", &heavy, "million weights, 32 million is the most; choose some with --kind, --layer or --head"),
         ("- --head 0", "der hund\n", "--head 0: there are heads 1 to 2"),
         ("- --head 3", "der hund\n", "--head 3: there are heads 1 to 2"),
     ] {

@@ -49,6 +49,14 @@ fn an_average_is_the_mean_of_the_last_checkpoints() {
     place.run("evaluate --device cpu --model run-average --source a.de --reference a.en --json").succeeds();
     place.train("--out run-average").refuses(&["run-average is not empty and holds no run"]);
 
+    // What the run's model has beside its parameters is no part of a mean.
+    place.write("run/checkpoints/step-000015/model.safetensors", place.read("run/model.safetensors"));
+    place.run("average run --last 2 --out beside").succeeds();
+    place.write(
+        "run/checkpoints/step-000015/model.safetensors",
+        &before[&place.path("run/checkpoints/step-000015/model.safetensors")],
+    );
+
     // The mean of one is that one.
     place.run("average run --last 1 --out deep/one").succeeds();
     let one = tensors(&place.read("deep/one/model.safetensors"));
@@ -65,7 +73,7 @@ fn an_average_that_cannot_be_is_refused() {
     let refuses = |arguments: &str, parts: &[&str]| place.run(&format!("average {arguments}")).refuses(parts);
     refuses(
         "run --last 5",
-        &[&format!("run holds {kept} of the 5 checkpoints that --last asks for"), "train.keep = 1"],
+        &[&format!("run holds {kept} of the 5 checkpoints that --last asks for"), "train.keep than 1"],
     );
     refuses("run --last 1 --out there", &["there exists; choose another --out"]);
     refuses("nothing --last 1", &["nothing is not a model directory"]);
@@ -81,7 +89,7 @@ fn an_average_that_cannot_be_is_refused() {
     refuses("once --last 1", &["once holds 0 of the 1 checkpoints"]);
     std::fs::create_dir_all(place.path("other/checkpoints/step-000001")).expect("a directory");
     place.write("other/checkpoints/step-000001/model.safetensors", place.read("run/model.safetensors"));
-    refuses("other --last 2", &["other/checkpoints/step-000003/model.safetensors", "fc1", "another model"]);
+    refuses("other --last 2", &["other/checkpoints/step-000001/model.safetensors", "fc1", "expected"]);
     place.write("other/checkpoints/step-000003/model.safetensors", "half");
     refuses("other --last 1", &["other/checkpoints/step-000003/model.safetensors", "not a safetensors file"]);
     assert!(!place.path("other-average").exists());

@@ -69,6 +69,11 @@ fn an_imported_model_is_a_run_like_others() {
     copy(&place, "saved_marian", "saved");
     place.run("import saved --out runs/saved").succeeds();
     place.feed("translate --device cpu --model runs/saved", b"a cat\n").succeeds();
+    // Positions that transformers left out are not those that it would compute.
+    copy(&place, "saved_marian", "plain");
+    change_json(&place, "plain/config.json", |c| c["seqloom"]["positions"] = json!("sinusoidal"));
+    let outcome = place.run("import plain --out runs/plain").succeeds();
+    assert!(outcome.err.contains("warning: plain/config.json: model.encoder.embed_positions.weight is not in"));
     // It is no run that training could go on with, or clear away.
     for fresh in ["", "--fresh"] {
         place.train(&format!("--out runs/saved {fresh}")).refuses(&["runs/saved is not empty and holds no run"]);
@@ -83,7 +88,7 @@ fn import_refuses_in_one_line_and_writes_nothing() {
     place.run("import nowhere --out out").refuses(&["cannot read nowhere/config.json: no such file"]);
     place.run("import good --out good").refuses(&["good is not a new directory", "another --out"]);
     place.run("import good --out a.de").refuses(&["a.de"]);
-    place.run("import good --out .").refuses(&[". is not a new directory"]);
+    place.run("import good --out .").refuses(&["--out . ends in no name"]);
 
     let refuses = |from: &str, change: &dyn Fn(), parts: &[&str]| {
         let _ = fs::remove_dir_all(place.path("bad"));
@@ -246,7 +251,8 @@ fn training_starts_from_another_run() {
 fn a_start_that_does_not_fit_is_refused() {
     let place = Place::new();
     place.train("--out first --set train.steps=3").succeeds();
-    let cases: [(&str, &[&str]); 9] = [
+    let cases: [(&str, &[&str]); 10] = [
+        ("--set data.marks=false --set decode.start=dog", &["needs data.marks = true"]),
         ("--set model.heads=4", &["the model in first needs model.heads = 2, and the recipe has 4; set model.heads"]),
         ("--set model.encoder_layers=2", &["needs model.encoder_layers = 1"]),
         ("--set model.norm=pre", &["needs model.norm = \"post\""]),
@@ -257,6 +263,15 @@ fn a_start_that_does_not_fit_is_refused() {
         ("--set train.init_from=nowhere", &["nowhere"]),
         ("--set train.init_from=a.de", &["a.de"]),
     ];
+    let learned = "--set model.positions=learned --set train.steps=3";
+    place.train(&format!("--out learned {learned} --set data.max_length=40")).succeeds();
+    place
+        .train(&format!("--out run --set train.init_from=learned {learned}"))
+        .refuses(&["the model in learned needs data.max_length = 40, and the recipe has 128; set data.max_length"]);
+    // How tokens were counted is no part of a tokenizer.
+    place
+        .train("--out more --set train.init_from=first --set tokenizer.min_frequency=2 --set train.steps=1")
+        .succeeds();
     for (settings, parts) in cases {
         place.train(&format!("--out run --set train.init_from=first {settings}")).refuses(parts);
         assert!(!place.path("run").exists(), "{settings} left a directory");

@@ -18,7 +18,7 @@ fn training_refuses_in_one_line_and_writes_nothing() {
     place.write("unknown.toml", "[data]\nsource = \"a.de\"\ntarget = \"a.en\"\n[model]\nhead = 2\n");
     place.write("latin1.toml", b"name = \"gro\xdf\"\n");
     fs::create_dir(place.path("directory.toml")).expect("a directory");
-    let cases: [(&str, &[&str]); 33] = [
+    let cases: [(&str, &[&str]); 34] = [
         // Data.
         ("tiny.toml --set data.source=no.de --set data.target=a.en", &["cannot read no.de: no such file"]),
         ("tiny.toml --set data.source=a.de --set data.target=short.en", &["a.de has 60 lines and short.en has 1"]),
@@ -47,7 +47,11 @@ fn training_refuses_in_one_line_and_writes_nothing() {
         ("tiny.toml --set model.heads=3", &["model.heads: 3 does not divide model.d_model = 32"]),
         ("tiny.toml --set tokenizer.vocab_size=10", &["vocab_size = 10 is too small"]),
         ("tiny.toml --set train.batch_tokens=8", &["batch_tokens"]),
-        ("tiny.toml --set model.d_model=65536", &["takes 16384 MiB", "lower tokenizer.vocab_size or model.d_model"]),
+        ("tiny.toml --set model.d_model=65536", &["q_proj.weight", "takes 16384 MiB", "; lower model.d_model"]),
+        (
+            "tiny.toml --set model.d_model=2048 --set model.ffn=65536",
+            &["fc1.weight", "lower model.ffn or model.d_model"],
+        ),
         // Recipes.
         ("nothing", &["nothing is neither a built-in recipe (phrasebook, copy, multi30k) nor a file"]),
         ("nothing.toml", &["cannot read nothing.toml: no such file"]),
@@ -88,6 +92,42 @@ fn training_overwrites_nothing_that_is_not_a_run() {
     place.train("--out /proc/run").refuses(&["cannot write /proc/run"]);
 }
 
+/// What a path leads to once a directory on it is made cannot be looked at before.
+#[test]
+fn no_command_writes_to_where_it_cannot_look() {
+    let place = Place::new();
+    place.train("--out run --set train.steps=3").succeeds();
+    let before = place.tree(".");
+    let commands = ["average run --last 1", "import run", "train tiny.toml --device cpu", "train tiny.toml --fresh"];
+    for command in commands {
+        for (out, why) in
+            [("new/..", "ends in no name"), (".", "ends in no name"), ("new/../run", "there is no new/..")]
+        {
+            place.run(&format!("{command} --out {out}")).refuses(&[&format!("--out {out}"), why]);
+            assert!(place.tree(".") == before && !place.path("new").exists(), "{command} --out {out}");
+        }
+    }
+}
+
+/// A recipe.toml beside a directory of that name is no run yet.
+#[test]
+fn a_fresh_start_removes_only_what_is_a_run_s() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("mine/checkpoints")).expect("a directory");
+    place.write("mine/recipe.toml", "[soup]\nwater = 1\n");
+    place.write("mine/model.safetensors", "years of work");
+    let before = place.tree("mine");
+    for fresh in ["", "--fresh"] {
+        place.train(&format!("--out mine {fresh}")).refuses(&["mine/recipe.toml"]);
+        assert!(place.tree("mine") == before);
+    }
+    place.train("--out run --set train.steps=3").succeeds();
+    fs::create_dir_all(place.path("run/checkpoints/step-mine")).expect("a directory");
+    place.write("run/checkpoints/list.txt", "mine");
+    place.train("--out run --fresh --set train.steps=3 --set model.heads=4").succeeds();
+    assert_eq!(place.names("run/checkpoints"), ["list.txt", "step-000003", "step-mine"]);
+}
+
 #[test]
 #[cfg(unix)]
 fn training_says_where_it_may_not_write() {
@@ -105,7 +145,14 @@ fn training_says_where_it_may_not_write() {
 fn a_damaged_run_is_an_error_that_names_the_file() {
     let place = Place::new();
     place.train("--out run --set train.steps=3").succeeds();
+    place.train("--out other --set train.steps=3 --set model.ffn=32").succeeds();
     place.write("short.en", "the dog\n");
+    place
+        .run("train run --device cpu")
+        .refuses(&["run is the directory of a run", "seqloom train run/recipe.toml --out run"]);
+    fs::create_dir(place.path("theirs")).expect("a directory");
+    place.write("theirs/config.json", "{}");
+    place.run("translate --model theirs").refuses(&["theirs is not a model directory", "'seqloom import'"]);
     let evaluate = "evaluate --device cpu --source a.de --reference a.en --model";
     for command in ["translate --device cpu --model", evaluate] {
         for (directory, message) in
@@ -151,7 +198,6 @@ fn a_damaged_run_is_an_error_that_names_the_file() {
         }
     }
     // A model of another size.
-    place.train("--out other --set train.steps=3 --set model.ffn=32").succeeds();
     place.write("run/model.safetensors", place.read("other/model.safetensors"));
     place.run("translate --device cpu --model run").refuses(&["run/model.safetensors", "fc1", "expected"]);
 }

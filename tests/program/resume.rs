@@ -68,7 +68,7 @@ fn same_run(place: &Place, have: &str, want: &str) {
 fn nothing_half_written(place: &Place, run: &str) {
     for directory in [run.to_string(), format!("{run}/checkpoints")] {
         let names = place.names(&directory);
-        assert!(!names.iter().any(|name| name.starts_with('.')), "{directory}: {names:?}");
+        assert!(!names.iter().any(|name| name.ends_with(".new")), "{directory}: {names:?}");
     }
 }
 
@@ -227,6 +227,11 @@ fn a_finished_run_says_so_and_can_be_continued_or_started_over() {
     assert!(again.err.contains("run is finished: 12 steps; --set train.steps=N goes on"), "{}", again.err);
     assert!(place.tree("run") == before, "a finished run was changed");
 
+    // Another way to decode needs no more steps.
+    place.train("--out run --set decode.max_length=7").succeeds();
+    assert!(place.text("run/recipe.toml").contains("\nmax_length = 7 "));
+    assert_eq!(place.json("run/generation_config.json")["max_length"], 8);
+
     // More steps, and another way to decode, which the run's recipe remembers.
     place.train("--out run --set train.steps=24 --set decode.max_length=9").succeeds();
     place.train("--out whole --set train.steps=24").succeeds();
@@ -266,6 +271,30 @@ fn a_run_goes_on_only_with_its_own_recipe_and_data() {
     place.write("a.en", place.text("a.en").replace("dog", "hound"));
     place.train("--out run --set train.steps=24").refuses(&["the data is not what it was", "--fresh"]);
     assert!(place.tree("run") == before, "a refused run was changed");
+
+    // Pairs to validate on decide which model is the best.
+    let fresh = Place::new();
+    let command = "--out run --set data.valid_tsv=v.tsv --set train.steps=";
+    fresh.write("v.tsv", "der hund\tthe dog\n");
+    fresh.train(&format!("{command}3")).succeeds();
+    fresh.write("v.tsv", "der hund\tthe cat\n");
+    fresh.train(&format!("{command}6")).refuses(&["the data is not what it was", "--fresh"]);
+}
+
+/// Other shaders are other kernels, as another device is.
+#[test]
+fn a_run_says_when_its_shaders_are_others() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("mine")).expect("a directory");
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders/relu.wgsl");
+    std::fs::copy(own, place.path("mine/relu.wgsl")).expect("a copy");
+    let train = |more: &str| place.run(&format!("train tiny.toml --out run {more}")).succeeds().err;
+    let said = |err: &str| err.lines().filter(|line| line.contains("the run had")).count();
+    assert_eq!(said(&train("--set train.steps=2 --shaders mine")), 0);
+    assert_eq!(said(&train("--set train.steps=3 --shaders mine")), 0);
+    let err = train("--set train.steps=4");
+    assert!(err.contains("warning: the run had those of --shaders, now it has the built-in ones"), "{err}");
+    assert_eq!(said(&train("--set train.steps=5")), 0);
 }
 
 /// The best model of a run exists even when it was found between two checkpoints.
@@ -308,4 +337,37 @@ fn a_run_goes_on_from_what_a_kill_leaves() {
     place.write("torn/metrics.tsv", rows(&table, 8) + "8\t0.9");
     place.train("--out torn").succeeds();
     same_run(&place, "torn", "whole");
+
+    // A `--fresh` of another run that was killed at its start, halfway and at its end, beside a file of somebody's.
+    let gone = [&[][..], &["model.safetensors", "checkpoints/step-000012"], &["tokenizer.json", "config.json"]];
+    for (i, gone) in gone.iter().enumerate() {
+        let run = format!("cleared{i}");
+        place.train(&format!("--out {run} --set model.heads=4")).succeeds();
+        place.write(&format!("{run}/notes.txt"), "mine");
+        std::fs::rename(place.path(&format!("{run}/recipe.toml")), place.path(&format!("{run}/.recipe.toml.new")))
+            .expect("another name");
+        for name in *gone {
+            let path = place.path(&format!("{run}/{name}"));
+            let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.expect("something to remove");
+        }
+        place.train(&format!("--out {run}")).succeeds();
+        same_run(&place, &run, "whole");
+        assert!(place.path(&format!("{run}/notes.txt")).exists());
+    }
+}
+
+#[test]
+fn one_process_trains_in_a_directory() {
+    let place = Place::new();
+    let long = "train tiny.toml --device cpu --out run --set train.steps=4000";
+    let first = stop_at(&place, long, "step 5/", |child| {
+        for fresh in ["", "--fresh"] {
+            place.train(&format!("--out run {fresh}")).refuses(&["run: another seqloom is training here", "--out"]);
+        }
+        child.kill().expect("a process to kill");
+    });
+    assert_ne!(first.code, Some(0), "{}", first.err);
+    // A lock does not outlive its process.
+    place.train("--out run --set train.steps=6").succeeds();
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 fn a_run_directory_holds_a_model_and_its_history() {
     let place = Place::new();
     place.train("--out run --set train.steps=20 --set train.eval_every=5 --set train.save_every=2").succeeds();
-    let files = "checkpoints config.json generation_config.json loss.svg metrics.jsonl metrics.tsv model.safetensors \
-                 recipe.toml tokenizer.json tokenizer_config.json";
+    let files = ".lock checkpoints config.json generation_config.json loss.svg metrics.jsonl metrics.tsv \
+                 model.safetensors recipe.toml tokenizer.json tokenizer_config.json";
     assert_eq!(place.names("run").join(" "), files);
 
     let recipe = Recipe::parse("recipe.toml", &place.text("run/recipe.toml"), &[]).expect("a recipe");
@@ -178,7 +178,7 @@ fn each_side_may_have_its_own_vocabulary() {
             format!("--set tokenizer.shared=false --set tokenizer.vocab_size=2000 --set model.tie_embeddings={tied}");
         place.train(&format!("--out {run} --set train.steps=6 {settings}")).succeeds();
         place.train(&format!("--out {run} --set train.steps=12 {settings}")).succeeds();
-        let files = "checkpoints config.json generation_config.json loss.svg metrics.jsonl metrics.tsv \
+        let files = ".lock checkpoints config.json generation_config.json loss.svg metrics.jsonl metrics.tsv \
                      model.safetensors recipe.toml source_tokenizer.json target_tokenizer.json";
         assert_eq!(place.names(run).join(" "), files);
         let size = |side: &str, word: &str, other: &str| {

@@ -73,6 +73,35 @@ fn learned_positions_cut_and_say_where() {
         assert_eq!(warned(&text), 1, "{}", long.err);
     }
     place.run("evaluate --device cpu --model run --source a.de --reference a.en").succeeds();
+    place.write("long.de", format!("hund\n{}\n", "hund ".repeat(40)));
+    place.write("long.en", "dog\ndog\n");
+    let long = place.run("evaluate --device cpu --model run --source long.de --reference long.en").succeeds().err;
+    for said in [
+        "the loss is without 1 pairs, which have more than 22 tokens on a side, </s> included",
+        "1 lines have more than the 22 tokens that the model was trained for",
+        "1 sources have more than 22 tokens and are cut there for BLEU and chrF",
+    ] {
+        assert!(long.lines().any(|line| line == format!("warning: {said}")), "{long}");
+    }
+}
+
+/// Without marks the first token is given: an output may have one token more than there are positions.
+#[test]
+fn learned_positions_without_marks_are_all_used() {
+    let place = Place::new();
+    // Again one that says its first token for ever.
+    let keys = "--set model.positions=learned --set model.tie_embeddings=true --set train.lr=1e-6 \
+                --set model.d_model=32 --set model.heads=2 --set model.ffn=16 --set data.pairs=100 --set data.max_length=10 --set decode.max_length=30 --set train.steps=2";
+    place.run(&format!("train copy --device cpu --out run {keys}")).succeeds();
+    let long = place.feed("translate --device cpu --model run", b"1 2 3 4\n").succeeds();
+    assert_eq!(long.out.split_whitespace().count(), 11, "{}", long.out);
+    assert!(long.err.contains("the translation of line 1 is cut after the model's 10 positions"), "{}", long.err);
+    assert_eq!(place.json("run/generation_config.json")["max_length"], 11);
+    place.feed("translate --device cpu --model run --attention a.json", b"1 2 3 4\n").succeeds();
+    // And so it is after a way through transformers' files.
+    place.run("import run --out again").succeeds();
+    let again = place.feed("translate --device cpu --model again", b"1 2 3 4\n").succeeds();
+    assert_eq!(again.out, long.out);
 }
 
 #[test]

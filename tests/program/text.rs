@@ -105,9 +105,9 @@ fn sequences_without_marks() {
     refuses("--set decode.start=", "data.marks: false needs decode.start");
     refuses("--set data.marks=true", "decode.start: has no effect");
     place.write("short", "1\n".repeat(40));
-    refuses(
-        "--set data.source=short --set data.target=short",
-        "all 38 training pairs have fewer than two target tokens, or more than data.max_length = 10",
-    );
+    let short = "--set data.source=short --set data.target=short";
+    refuses(short, "--set data.pairs=300: data.pairs: has no effect: only the built-in corpora have so many");
+    train(&format!("--out other {SMALL} {short}"))
+        .refuses(&["all 38 training pairs have fewer than two target tokens, or more than data.max_length = 10"]);
     assert!(!place.path("other").exists());
 }
