@@ -7,6 +7,7 @@ use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::Network;
+use seqloom::op::Adapter;
 use seqloom::plan::{Plan, padded};
 use seqloom::recipe::Recipe;
 use seqloom::tensor::{Tensor, Type};
@@ -126,15 +127,24 @@ fn agrees_with_pytorch(device: Device, binding: u64) {
 }
 
 fn gpu() -> Device {
+    open(None)
+}
+
+fn open(adapter: Option<Adapter>) -> Device {
     let adapters = block_on(enumerate());
     let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
-    let gpu = block_on(Gpu::open(found, Options { portable: true, ..Options::default() })).expect("a device");
-    Device::Gpu(Box::new(gpu))
+    let options = Options { portable: true, adapter, ..Options::default() };
+    Device::Gpu(Box::new(block_on(Gpu::open(found, options)).expect("a device")))
 }
 
 #[test]
 fn gpu_agrees_with_pytorch() {
     agrees_with_pytorch(gpu(), 128 << 20);
+}
+
+#[test]
+fn kernels_of_hardware_agree_with_pytorch() {
+    agrees_with_pytorch(open(Some(Adapter { software: false, subgroup: None })), 128 << 20);
 }
 
 #[test]
