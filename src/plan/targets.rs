@@ -39,7 +39,9 @@ fn wanted_targets(
         for &(input, output) in node.op.in_place() {
             let (x, y) = (g.base(node.inputs[input]), node.outputs[output]);
             let dies_here = last_use[&x] == position && !refused.contains(&x);
-            if let (Some(&place), true, Source::Node { .. }) = (targets.get(&y), dies_here, g.source(x)) {
+            if let (Some(&place), true, &Source::Node { node, output }) = (targets.get(&y), dies_here, g.source(x))
+                && writes_only_its_own(g, node, output)
+            {
                 targets.entry(x).or_insert(place);
             }
         }
