@@ -30,7 +30,7 @@ pub struct Worst {
 pub struct Outcome {
     /// The element that comes closest to its bound.
     pub worst: Worst,
-    /// Bindings whose guard bands were written.
+    /// Bindings beside whose elements something was written.
     pub torn: Vec<usize>,
 }
 
