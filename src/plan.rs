@@ -207,12 +207,12 @@ impl Planner<'_> {
         let g = &self.plan.graph;
         let x: Vec<&Type> = n.inputs.iter().map(|&v| g.ty(v)).collect();
         let y: Vec<&Type> = n.outputs.iter().map(|&v| g.ty(v)).collect();
+        let what = if n.scope.is_empty() { n.op.name().into() } else { format!("{} in {}", n.op.name(), n.scope) };
         let Some(launch) = n.op.launches(&x, &y, &self.limits.adapter).into_iter().next() else {
             let types: Vec<String> = x.iter().map(|ty| ty.to_string()).collect();
             return Err(Error::Input(format!(
-                "{} in {} has no kernel for {} on this device; lower data.max_length",
-                n.op.name(),
-                n.scope,
+                "{what} has no kernel for {} on this device; shorten the sequences: lower data.max_length, or translate \
+                 shorter lines",
                 types.join(", ")
             )));
         };
@@ -222,10 +222,8 @@ impl Planner<'_> {
         let bindings = bindings.into_iter().map(|(v, writable)| self.binding(v, writable)).collect::<Result<_>>()?;
         if let Some(groups) = launch.grid.iter().find(|&&groups| groups > 65_535) {
             return Err(Error::Input(format!(
-                "{} in {} takes {groups} workgroups in a row, 65,535 is the most; lower train.batch_tokens or \
-                 train.batch_size",
-                n.op.name(),
-                n.scope
+                "{what} takes {groups} workgroups in a row, 65,535 is the most; lower train.batch_tokens or \
+                 train.batch_size"
             )));
         }
         self.push(Pass { node: Some(node), op: n.op.name(), scope: n.scope.clone(), launch, bindings, cost });
