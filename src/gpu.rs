@@ -10,6 +10,7 @@ pub use probe::Probe;
 
 use crate::error::{Error, Result};
 use crate::graph::{Memory, Resident};
+use crate::op::Adapter;
 use crate::plan::{Limits, Plan, padded, shared_slots};
 use crate::shader::Shaders;
 use crate::tensor::{Tensor, Type};
@@ -26,6 +27,8 @@ pub struct Options {
     pub checked: bool,
     /// Ask for no more than WebGPU guarantees.
     pub portable: bool,
+    /// Choose launches as for this adapter, whatever is opened: tests run the kernels of other hardware.
+    pub adapter: Option<Adapter>,
 }
 
 /// An open GPU.
@@ -104,7 +107,7 @@ impl Gpu {
         let fixed = info.subgroup_min_size == info.subgroup_max_size && features.contains(wgpu::Features::SUBGROUP);
         let subgroup = fixed.then_some(info.subgroup_max_size);
         let limits = Limits {
-            adapter: crate::op::Adapter { software, subgroup },
+            adapter: options.adapter.unwrap_or(Adapter { software, subgroup }),
             binding: required_limits.max_storage_buffer_binding_size,
             ..Limits::default()
         };

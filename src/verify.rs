@@ -30,7 +30,7 @@ pub struct Worst {
 pub struct Outcome {
     /// The element that comes closest to its bound.
     pub worst: Worst,
-    /// Bindings whose guard bands were written.
+    /// Bindings beside whose elements something was written.
     pub torn: Vec<usize>,
 }
 
@@ -70,11 +70,13 @@ pub fn compare(case: &Case, have: &[Tensor], want: &[Tensor]) -> Worst {
     worst
 }
 
-/// The candidates of a case on this device.
+/// The candidates of a case on this device. Panics when there are none: nothing would be compared.
 pub fn launches(case: &Case, limits: &Limits) -> Vec<Launch> {
     let x: Vec<&Type> = case.inputs.iter().map(|t| t.ty()).collect();
     let y = case.op.types(&x).unwrap_or_else(|why| panic!("{:?}: {why}", case.op));
-    case.op.launches(&x, &y.iter().collect::<Vec<_>>(), &limits.adapter)
+    let launches = case.op.launches(&x, &y.iter().collect::<Vec<_>>(), &limits.adapter);
+    assert!(!launches.is_empty(), "{:?}, case {}: no kernel on {:?}", case.op, case.name, limits.adapter);
+    launches
 }
 
 /// Runs one launch of a case between guard bands and compares. `want` is the definition's result.

@@ -10,6 +10,7 @@ use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::graph::Graph;
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
+use seqloom::op::Adapter;
 use seqloom::plan::Plan;
 use seqloom::recipe::{Activation, Model, Norm, Positions, Recipe};
 use seqloom::tensor::Tensor;
@@ -24,9 +25,19 @@ const LONGEST: usize = 12;
 const POSITIONS: usize = 64;
 
 fn gpu() -> Device {
+    open(Options::default())
+}
+
+/// The kernels of hardware, whatever the adapter: a software driver alone would never run them.
+fn gpu_of_hardware() -> Device {
+    let adapter = Some(Adapter { software: false, subgroup: None });
+    open(Options { portable: true, adapter, ..Options::default() })
+}
+
+fn open(options: Options) -> Device {
     let adapters = block_on(enumerate());
     let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
-    Device::Gpu(Box::new(block_on(Gpu::open(found, Options::default())).expect("a device")))
+    Device::Gpu(Box::new(block_on(Gpu::open(found, options)).expect("a device")))
 }
 
 /// A network with random weights, of sizes for which the translations differ from line to line and from token to token:
@@ -205,6 +216,11 @@ fn a_line_is_translated_alike_in_every_batch_on_a_gpu() {
     translates_each_line_alone(gpu());
 }
 
+#[test]
+fn a_line_is_translated_alike_in_every_batch_by_the_kernels_of_hardware() {
+    translates_each_line_alone(gpu_of_hardware());
+}
+
 /// Without marks of its own, a decoder that is given those of the others writes what they write, and goes on behind
 /// the end.
 #[test]
@@ -305,6 +321,13 @@ fn padding_and_future_tokens_are_not_seen_on_the_cpu() {
 fn padding_and_future_tokens_are_not_seen_on_a_gpu() {
     for options in options() {
         sees_no_padding_and_no_future(gpu(), &options);
+    }
+}
+
+#[test]
+fn padding_and_future_tokens_are_not_seen_by_the_kernels_of_hardware() {
+    for options in options() {
+        sees_no_padding_and_no_future(gpu_of_hardware(), &options);
     }
 }
 

@@ -232,9 +232,8 @@ fn attention_over_too_much_for_a_software_adapter_is_an_error() {
     };
     assert!(plan(2048, true).is_ok() && plan(65_536, false).is_ok());
     let message = plan(65_536, true).expect_err("no kernel").to_string();
-    let want =
-        "attention in  has no kernel for f32[1, 1, 64], f32[1, 65536, 64], f32[1, 65536, 64], u32[1] on this device";
-    assert_eq!(message, format!("{want}; lower data.max_length"));
+    let want = "attention has no kernel for f32[1, 1, 64], f32[1, 65536, 64], f32[1, 65536, 64], u32[1] on this device";
+    assert_eq!(message, format!("{want}; shorten the sequences: lower data.max_length, or translate shorter lines"));
 }
 
 /// Twice the length takes twice the memory, forward and backward: no value has a number for every pair of positions.

@@ -7,6 +7,7 @@ use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::Network;
+use seqloom::op::Adapter;
 use seqloom::plan::{Plan, padded};
 use seqloom::recipe::Recipe;
 use seqloom::tensor::{Tensor, Type};
@@ -126,15 +127,24 @@ fn agrees_with_pytorch(device: Device, binding: u64) {
 }
 
 fn gpu() -> Device {
+    open(None)
+}
+
+fn open(adapter: Option<Adapter>) -> Device {
     let adapters = block_on(enumerate());
     let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
-    let gpu = block_on(Gpu::open(found, Options { portable: true, ..Options::default() })).expect("a device");
-    Device::Gpu(Box::new(gpu))
+    let options = Options { portable: true, adapter, ..Options::default() };
+    Device::Gpu(Box::new(block_on(Gpu::open(found, options)).expect("a device")))
 }
 
 #[test]
 fn gpu_agrees_with_pytorch() {
     agrees_with_pytorch(gpu(), 128 << 20);
+}
+
+#[test]
+fn kernels_of_hardware_agree_with_pytorch() {
+    agrees_with_pytorch(open(Some(Adapter { software: false, subgroup: None })), 128 << 20);
 }
 
 #[test]
@@ -242,8 +252,11 @@ fn nothing_is_updated_after_a_gradient_that_is_not_finite() {
 
 /// A trainer on the first 32 stored pairs, in batches of `rows`, up to `accumulate` of them a step.
 fn accumulating(device: Device, golden: &Tensors, rows: usize, accumulate: usize) -> Trainer {
-    let set = [format!("train.accumulate={accumulate}")];
-    let recipe = Recipe::parse("golden", RECIPE, &set).expect("a recipe");
+    accumulating_with(device, golden, rows, &[format!("train.accumulate={accumulate}")])
+}
+
+fn accumulating_with(device: Device, golden: &Tensors, rows: usize, set: &[String]) -> Trainer {
+    let recipe = Recipe::parse("golden", RECIPE, set).expect("a recipe");
     let examples = examples(golden)[..32].to_vec();
     let buckets = Buckets::choose(&examples, 0, rows, 1).expect("buckets");
     let batches = Batches::new(buckets, examples).expect("batches");
@@ -275,7 +288,7 @@ fn norm(x: impl Iterator<Item = f64>) -> f64 {
 /// unequally the batches share these.
 fn batches_of_a_step_add_up(device: fn() -> Device) {
     let golden = golden();
-    for pairs in [0..32, 5..29, 30..32] {
+    for pairs in [0..32, 5..29, 0..20, 30..32] {
         let (whole, want) = step_over(&mut accumulating(device(), &golden, 32, 1), pairs.clone(), 32);
         let mut trainer = accumulating(device(), &golden, 8, 4);
         let (sum, have) = step_over(&mut trainer, pairs.clone(), 8);
@@ -311,6 +324,39 @@ fn batches_of_a_step_add_up_on_a_gpu() {
 fn batches_of_a_step_add_up_on_the_cpu() {
     batches_of_a_step_add_up(Device::cpu);
     batches_of_a_step_add_up(|| Device::Cpu(Cpu::new(Mode::Definition)));
+}
+
+/// One batch twice in a step: each time with masks of its own, which no step before or after it has.
+#[test]
+fn dropout_differs_between_the_batches_of_a_step() {
+    let golden = golden();
+    for device in [gpu as fn() -> Device, Device::cpu] {
+        let trainer = || {
+            let set = ["train.accumulate=2", "model.dropout=0.3"].map(String::from);
+            accumulating_with(device(), &golden, 8, &set)
+        };
+        let step = |trainer: &mut Trainer, times: usize| {
+            start(trainer, &golden);
+            let plan = BatchPlan { bucket: 0, examples: (0..8).collect() };
+            block_on(trainer.step_on(&vec![plan; times])).expect("a step");
+            let loss = block_on(trainer.drain()).expect("finite").remove(0).loss;
+            (loss, block_on(trainer.read_gradients()).expect("gradients"))
+        };
+        let ((first, once), mut other) = (step(&mut trainer(), 1), trainer());
+        let (mean, twice) = step(&mut other, 2);
+        let (next, _) = step(&mut other, 1);
+        // The loss is the mean over the tokens of both.
+        let losses = [first, 2.0 * mean - first, next];
+        println!("losses of three masks: {losses:?}");
+        for (a, b) in [(0, 1), (1, 2), (0, 2)] {
+            assert!((losses[a] - losses[b]).abs() > 1e-3, "{losses:?}");
+        }
+        for ((name, once), (_, twice)) in once.iter().zip(&twice) {
+            let (once, twice) = (once.as_f32(), twice.as_f32());
+            let apart = norm(once.iter().zip(twice).map(|(a, b)| *a as f64 - *b as f64));
+            assert!(apart > 0.05 * norm(once.iter().map(|a| *a as f64)), "{name}: {apart:e}");
+        }
+    }
 }
 
 /// Adding up takes a dispatch per gradient and no more memory; a step of one batch does without.

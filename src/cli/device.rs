@@ -28,7 +28,7 @@ pub fn options(args: &DeviceArgs) -> Result<Options> {
         None => Shaders::default(),
     };
     let checked = args.checked || (shaders.is_replaced() && !args.unchecked);
-    Ok(Options { shaders, checked, portable: false })
+    Ok(Options { shaders, checked, ..Options::default() })
 }
 
 /// Opens what the arguments ask for, and says on standard error what it is. `auto` goes on to the next adapter when one

@@ -12,13 +12,17 @@ const GUARD: usize = 256;
 const BAND: u32 = 0x7fc0_dead;
 /// What outputs hold before the run: another one, so that an element that was never written shows.
 const POISON: u32 = 0x7fc1_beef;
+/// What lies behind the elements of an output that takes an input over: a number (π), since NaNs come through additions
+/// as they were.
+const BEHIND: u32 = 0x4049_0fdb;
 
 /// What a kernel left behind.
 #[derive(Clone, Debug)]
 pub struct Probe {
     /// The outputs.
     pub outputs: Vec<Tensor>,
-    /// Bindings (by index) whose guard bands were written.
+    /// Bindings (by index) behind or before which something was written. Kernels may fill the last vec4 of an output, but
+    /// not of one that takes an input over: the planner has it computed beside other numbers.
     pub torn: Vec<usize>,
 }
 
@@ -27,10 +31,10 @@ impl Gpu {
     pub async fn probe(&mut self, op: &dyn Op, inputs: &[Tensor], outputs: &[Type], launch: &Launch) -> Result<Probe> {
         let taken = |input: usize| op.in_place().iter().find(|p| p.0 == input).map(|p| p.1);
         let read: Vec<&Tensor> = inputs.iter().enumerate().filter(|(i, _)| taken(*i).is_none()).map(|x| x.1).collect();
-        let mut contents: Vec<Vec<u8>> = read.iter().map(|t| guarded(t.ty(), Some(t))).collect();
+        let mut contents: Vec<Vec<u8>> = read.iter().map(|t| guarded(t.ty(), Some(t), POISON)).collect();
         for (o, ty) in outputs.iter().enumerate() {
             let from = op.in_place().iter().find(|p| p.1 == o).map(|p| &inputs[p.0]);
-            contents.push(guarded(ty, from));
+            contents.push(guarded(ty, from, if from.is_some() { BEHIND } else { POISON }));
         }
         let types: Vec<&Type> = read.iter().map(|t| t.ty()).chain(outputs).collect();
         let binding = |(i, ty): (usize, &&Type)| Binding {
@@ -62,8 +66,10 @@ impl Gpu {
         for (i, (buffer, ty)) in buffers.iter().zip(&types).enumerate() {
             let bytes = self.download(buffer, 0, contents[i].len()).await?;
             let words: &[u32] = bytemuck::cast_slice(&bytes);
-            let end = (GUARD + padded(ty.bytes())) / 4;
-            if words[..GUARD / 4].iter().chain(&words[end..]).any(|w| *w != BAND) {
+            let [own, end] = [ty.bytes(), padded(ty.bytes())].map(|bytes| (GUARD + bytes).div_ceil(4));
+            let in_place = op.in_place().iter().any(|p| read.len() + p.1 == i);
+            let spilt = in_place && words[own..end].iter().any(|w| *w != BEHIND);
+            if spilt || words[..GUARD / 4].iter().chain(&words[end..]).any(|w| *w != BAND) {
                 probe.torn.push(i);
             }
             if bindings[i].writable {
@@ -74,10 +80,10 @@ impl Gpu {
     }
 }
 
-fn guarded(ty: &Type, from: Option<&Tensor>) -> Vec<u8> {
+fn guarded(ty: &Type, from: Option<&Tensor>, behind: u32) -> Vec<u8> {
     let inside = padded(ty.bytes());
     let mut words = vec![BAND; (2 * GUARD + inside) / 4];
-    words[GUARD / 4..(GUARD + inside) / 4].fill(POISON);
+    words[GUARD / 4..(GUARD + inside) / 4].fill(behind);
     let mut bytes: Vec<u8> = bytemuck::cast_slice(&words).to_vec();
     if let Some(tensor) = from {
         bytes[GUARD..GUARD + ty.bytes()].copy_from_slice(tensor.bytes());

@@ -207,7 +207,16 @@ fn forward_bound(dropout: Option<Dropout>) -> Bound {
 /// Cases of both kernels.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let mut cases = vec![];
-    let shapes = [(vec![4], 0.5), (vec![3, 12], 0.0), (vec![2, 35, 36], 0.1), (vec![2, 300], 0.9), (vec![65, 2, 8], 0.3)];
+    let shapes = [
+        (vec![4], 0.5),
+        (vec![3, 12], 0.0),
+        (vec![2, 35, 36], 0.1),
+        (vec![2, 300], 0.9),
+        (vec![65, 2, 8], 0.3),
+        // Blocks of more than 16 rows, and of more than 64.
+        (vec![3, 683, 4], 0.2),
+        (vec![4, 2075, 4], 0.2),
+    ];
     for (i, (dims, p)) in shapes.into_iter().enumerate() {
         let c = dims[dims.len() - 1];
         let dropout = (p > 0.0).then_some(Dropout { p, site: 99 });
@@ -217,9 +226,12 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         let fifth = if dropout.is_some() { step.clone() } else { b.clone() };
         let inputs = vec![draw.tensor(&dims), draw.tensor(&dims), draw.tensor(&[c]), b, fifth];
         let mut case = Case::new(format!("{dims:?} p {p}"), AddNorm { eps: 1e-5, dropout }, inputs, forward_bound(dropout));
-        case = case.wrt(&[0, 1, 2, 3]);
-        // By the sum alone, by the normalised sum alone, by both.
-        case.results = [vec![0], vec![1], vec![0, 1]][i % 3].clone();
+        // Among many rows are some with nearly no variance, where differences say little.
+        if dims.iter().product::<usize>() / c < 1000 {
+            case = case.wrt(&[0, 1, 2, 3]);
+            // By the sum alone, by the normalised sum alone, by both.
+            case.results = [vec![0], vec![1], vec![0, 1]][i % 3].clone();
+        }
         let y = case.definition();
         let w = case.inputs[2].clone();
         cases.push(case);

@@ -206,7 +206,9 @@ fn bound(smoothing: f64) -> Bound {
             bounds[0].push(weight * (lse + 8.0 * U * x_t + smoothing * (gamma(classes) + 4.0 * U) * mean) + TINY);
             bounds[1].push(weight * (lse + 8.0 * U * x_t) + TINY);
             for (c, reach) in reach.iter().enumerate() {
-                let p_and_q = y[2].as_f32()[n * classes + c].abs() as f64 + 2.0 * weight;
+                let q = if c as u32 == target { 1.0 - smoothing } else { 0.0 } + smoothing / classes as f64;
+                // p + q is at most |p - q| + 2 q.
+                let p_and_q = y[2].as_f32()[n * classes + c].abs() as f64 + 2.0 * weight * q;
                 bounds[2].push((relative + 8.0 * U * (1.0 + reach.min(90.0))) * p_and_q + TINY);
             }
         }

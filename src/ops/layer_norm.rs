@@ -304,12 +304,16 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     }
     let partial = draw.tensor(&[BLOCKS, 2, 3]);
     cases.push(Case::new("the most blocks", LayerNormWeightVjp, vec![partial], weight_bound()));
-    let many = draw.tensor(&[16 * BLOCKS + 1, 2]);
-    let ones = Tensor::f32([2], vec![1.0; 2]);
-    let norm = Case::new("", LayerNorm { eps: 1.0 }, vec![many.clone(), ones.clone(), ones.clone()], forward_bound());
-    let inputs = vec![draw.tensor(&[16 * BLOCKS + 1, 2]), many, ones, norm.definition().remove(1)];
-    let bound: Bound = Box::new(|x, _| backward_bound(x, None).into());
-    cases.push(Case::new("blocks of more rows", LayerNormVjp { add: false }, inputs, bound));
+    // Blocks of more than 16 rows, and of more than 64.
+    for (rows, add) in [(16 * BLOCKS + 1, false), (64 * BLOCKS + 108, false), (64 * BLOCKS + 108, true)] {
+        let (many, w, b) = (draw.tensor(&[rows, 3]), draw.tensor(&[3]), draw.tensor(&[3]));
+        let norm = Case::new("", LayerNorm { eps: 1.0 }, vec![many.clone(), w.clone(), b], forward_bound());
+        let mut inputs = vec![draw.tensor(&[rows, 3]), many, w, norm.definition().remove(1)];
+        inputs.extend(add.then(|| draw.tensor(&[rows, 3])));
+        let bound: Bound = Box::new(|x, _| backward_bound(x, x.get(4)).into());
+        let name = format!("{rows}x3, in {BLOCKS} blocks{}", if add { ", added" } else { "" });
+        cases.push(Case::new(name, LayerNormVjp { add }, inputs, bound));
+    }
     let far = Tensor::f32([2, 16], (0..32).map(|i| 1000.0 + (i % 16) as f32).collect());
     let ones = Tensor::f32([16], vec![1.0; 16]);
     cases.push(Case::new("far from zero", LayerNorm { eps: 1e-5 }, vec![far, ones.clone(), ones], forward_bound()));
