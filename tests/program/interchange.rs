@@ -80,6 +80,18 @@ fn an_imported_model_is_a_run_like_others() {
     }
 }
 
+/// Fewer tokens than a recipe may ask for are still a model.
+#[test]
+fn the_smallest_vocabulary_comes_back() {
+    let place = Place::new();
+    place.write("ab", "ab ba\nba\na b\nbb a\n".repeat(5));
+    let data = "--set data.source=ab --set data.target=ab --set tokenizer.kind=char --set train.steps=2";
+    place.train(&format!("--out run {data}")).succeeds();
+    assert_eq!(place.json("run/config.json")["vocab_size"], 7);
+    place.run("import run --out again").succeeds();
+    place.feed("translate --device cpu --model again", b"ab\n").succeeds();
+}
+
 #[test]
 fn import_refuses_in_one_line_and_writes_nothing() {
     let place = Place::new();

@@ -199,3 +199,19 @@ fn judged(tokenizers: &Tokenizers, text: &str) -> String {
         false => text.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seqloom::text::tokenizer::{Kind, Rules, Tokenizer};
+
+    #[test]
+    fn references_are_folded_as_the_tokenizer_folds() {
+        let text = "ΟΔΟΣ ΣΟΦΟΣ İ";
+        let rules = Rules { lowercase: true, ..Rules::new(Kind::Char, 100) };
+        let tokenizers = Tokenizers::Shared(Tokenizer::learn(&rules, [text].into_iter()).expect("a tokenizer"));
+        let written = tokenizers.target().decode(&tokenizers.target().encode(text));
+        assert_eq!(judged(&tokenizers, text), written);
+        assert_eq!(judged(&tokenizers, &written), written);
+    }
+}
