@@ -12,7 +12,7 @@ use seqloom::op::Adapter;
 use seqloom::ops::matmul::Activation;
 use seqloom::plan::{Binding, Limits, Pass, Place, Plan, padded};
 use seqloom::tensor::{Tensor, Type};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 fn plan(g: Graph) -> Plan {
     Plan::new(g, &Limits::default()).expect("small values")
@@ -164,15 +164,19 @@ fn check(plan: &Plan, memory: &[(Resident, Tensor)]) {
 #[test]
 fn every_pass_of_random_graphs_reads_what_it_means() {
     let seed = seed();
-    let (mut copies, mut shared) = (0, 0);
-    for i in 0..400 {
+    let (mut copies, mut shared, mut in_place) = (0, 0, BTreeSet::new());
+    for i in 0..800 {
         println!("graph {i}");
         let random = Random::new(&mut Draw::new(seed * 1000 + i), 4 + i as usize % 25, false);
         let plan = plan(random.graph);
         check(&plan, &random.contents);
         copies += plan.passes.iter().filter(|p| p.node.is_none()).count();
         shared += plan.order.len().saturating_sub(plan.slots.len());
+        let nodes = plan.order.iter().map(|&node| &plan.graph.nodes()[node]);
+        in_place.extend(nodes.filter(|n| !n.op.in_place().is_empty()).map(|n| n.op.name()));
     }
+    let all = ["accumulate", "adam", "add_norm", "add_norm_vjp", "cross_entropy", "layer_norm_vjp", "matmul_add"];
+    assert_eq!(in_place.into_iter().collect::<Vec<_>>(), [&all[..], &["set_rows", "sgd"]].concat());
     assert!(copies > 100 && shared > 1000, "{copies} copies, {shared} buffers saved: these graphs test nothing");
 }
 

@@ -1,13 +1,17 @@
 //! Random small graphs over most operations: what the planner and the executors are tested with.
 
 use seqloom::case::Draw;
+use seqloom::grad::grad_each;
 use seqloom::graph::{Graph, Memory, Resident, Source, Value};
 use seqloom::op::Op;
+use seqloom::ops::accumulate::Accumulate;
 use seqloom::ops::adam::Adam;
+use seqloom::ops::attention::Attention;
+use seqloom::ops::dropout::Dropout;
 use seqloom::ops::sgd::Sgd;
 use seqloom::step;
 use seqloom::tensor::{Tensor, Type};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A new seed each run, printed, unless SEQLOOM_SEED gives one.
 pub fn seed() -> u64 {
@@ -40,13 +44,15 @@ struct Builder<'a> {
     random: Random,
     /// The values so far; all have two dimensions.
     values: Vec<Value>,
+    /// What gradients are taken with respect to: inputs and parameters.
+    leaves: Vec<Value>,
     flat: Resident,
     /// First element of the flat buffer that no store writes.
     stored: usize,
 }
 
 impl Random {
-    /// A graph of some `nodes` operations. A `smooth` one has no step: results that differ by rounding stay close.
+    /// A graph of some `nodes` operations, and every other time the gradient of some of them. A `smooth` one has no step: results that differ by rounding stay close.
     pub fn new(draw: &mut Draw, nodes: usize, smooth: bool) -> Random {
         let mut memory = Memory::default();
         let flat = memory.declare("flat", Type::f32([FLAT]));
@@ -57,20 +63,24 @@ impl Random {
             [flat, read, moments[0], moments[1]].map(|r| (r, draw.tensor(&[FLAT]))).into();
         // Second moments are squares.
         contents[3].1.as_f32_mut().iter_mut().for_each(|v| *v *= *v);
-        contents.push((state, words()));
+        contents.push((state, words(draw.below(2) as u32)));
         let random = Random { graph: Graph::new(), memory, contents, feeds: vec![] };
-        let mut b = Builder { draw, random, values: vec![], flat, stored: 0 };
-        let sizes = [[1, 1], [3, 5], [6, 4], [2, 33], [4, 6]];
+        let mut b = Builder { draw, random, values: vec![], leaves: vec![], flat, stored: 0 };
+        let sizes = [[1, 1], [3, 5], [6, 4], [2, 33], [4, 6], [5, 8]];
         for _ in 0..3 {
             let dims = sizes[b.draw.below(sizes.len())];
             let x = b.draw.tensor(&dims);
             let x = b.feed(x);
             b.values.push(x);
+            b.leaves.push(x);
         }
         let step = b.random.graph.resident("step", state, 0, step::step_type());
         for i in 0..nodes {
             let scope = format!("part{}", i / 4);
             b.operation(&scope, read, step, smooth);
+        }
+        if b.draw.below(2) == 0 {
+            b.gradients(step, smooth);
         }
         b.results(read, moments, step);
         b.random
@@ -113,7 +123,7 @@ impl Random {
 }
 
 /// A step state of plausible numbers.
-fn words() -> Tensor {
+fn words(add: u32) -> Tensor {
     let mut state = Tensor::zeros(&step::step_type());
     let words = state.as_u32_mut();
     words[step::SEED] = 5;
@@ -123,6 +133,7 @@ fn words() -> Tensor {
     words[step::CORRECTION2] = 2.5f32.to_bits();
     words[step::FACTOR] = 0.5f32.to_bits();
     words[step::GO] = 1;
+    words[step::ADD] = add;
     state
 }
 
@@ -153,14 +164,16 @@ impl Builder<'_> {
         let elements: usize = dims.iter().product();
         let places = (FLAT - elements) / STEP;
         let offset = self.draw.below(places) * STEP;
-        self.random.graph.resident("parameter", buffer, offset, Type::f32(dims))
+        let parameter = self.random.graph.resident("parameter", buffer, offset, Type::f32(dims));
+        self.leaves.push(parameter);
+        parameter
     }
 
     fn operation(&mut self, scope: &str, read: Resident, step: Value, smooth: bool) {
         let x = self.pick();
         let dims = self.random.graph.ty(x).dims.clone();
         let [r, c] = dims[..] else { panic!("values here have two dimensions") };
-        let choice = self.draw.below(if smooth { 22 } else { 23 });
+        let choice = self.draw.below(if smooth { 27 } else { 28 });
         // Some parameters come from the buffer that is stored to: they mean what it held before the run.
         let from = if self.draw.below(4) == 0 { self.flat } else { read };
         let y = match choice {
@@ -197,7 +210,7 @@ impl Builder<'_> {
                 let (w, b) = (self.parameter(from, &[c]), self.parameter(read, &[c]));
                 self.scoped(scope, |g| g.layer_norm(x, w, b, 1e-2))
             }
-            12 => {
+            12 | 13 => {
                 // In place too, and of three operations where it does not fit.
                 let (w, b) = (self.parameter(from, &[c]), self.parameter(read, &[c]));
                 let (other, first) = (self.twin(x), self.draw.below(r));
@@ -212,7 +225,7 @@ impl Builder<'_> {
                     g.set_rows(z, 0, rows)
                 })
             }
-            13 => {
+            14 => {
                 let lengths = self.feed(Tensor::u32([1], vec![c as u32]));
                 let causal = self.draw.below(2) == 0;
                 self.scoped(scope, |g| {
@@ -221,7 +234,7 @@ impl Builder<'_> {
                     g.reshape(p, &dims)
                 })
             }
-            14 | 15 => {
+            15 | 16 => {
                 // The in-place one: the logits may or may not be needed afterwards.
                 let targets = self.draw.ids(&[r], c);
                 let targets = self.feed(targets);
@@ -235,23 +248,23 @@ impl Builder<'_> {
                 }
                 self.random.graph.reshape(take, &[r, 1])
             }
-            16 => self.scoped(scope, |g| {
+            17 => self.scoped(scope, |g| {
                 let s = g.column_sum(x);
                 g.reshape(s, &[1, c])
             }),
-            17 => self.scoped(scope, |g| {
+            18 => self.scoped(scope, |g| {
                 let s = g.sum(x);
                 let s = g.expand(s, &[2, 2]);
                 g.tanh(s)
             }),
-            18 => self.scoped(scope, |g| g.dropout(x, 0.3, step, "place")),
-            19 => {
+            19 => self.scoped(scope, |g| g.dropout(x, 0.3, step, "place")),
+            20 => {
                 let rows = self.random.graph.reshape(x, &[c, r]);
                 let s = self.parameter(from, &[c]);
                 self.scoped(scope, |g| g.mul_rows(rows, s))
             }
-            20 => self.scoped(scope, |g| g.gelu_new(x)),
-            21 => {
+            21 => self.scoped(scope, |g| g.gelu_new(x)),
+            22 => {
                 let table = self.parameter(from, &[r + 2, c]);
                 let start = self.feed(Tensor::u32([1], vec![2]));
                 self.scoped(scope, |g| {
@@ -264,6 +277,22 @@ impl Builder<'_> {
                     g.tanh(y)
                 })
             }
+            23 | 24 => {
+                // In place: the sum may or may not be needed afterwards.
+                let rows = |&v: &Value| self.random.graph.ty(v).dims[0] == r;
+                let sums: Vec<Value> = self.values.iter().copied().filter(rows).collect();
+                let sum = sums[self.draw.below(sums.len())];
+                let w = self.parameter(from, &[self.random.graph.ty(sum).dims[1], c]);
+                self.scoped(scope, |g| {
+                    let x = g.scale(x, 0.3);
+                    g.matmul_add(sum, x, w, false, true)
+                })
+            }
+            25 => {
+                let other = self.twin(x);
+                self.scoped(scope, |g| g.push(Accumulate, &[x, other, step])[0])
+            }
+            26 => self.attention(scope, x, step),
             _ => {
                 let ids = self.scoped(scope, |g| g.argmax(x));
                 let table = self.parameter(from, &[c, 3]);
@@ -275,6 +304,83 @@ impl Builder<'_> {
 
     fn scoped<T>(&mut self, scope: &str, build: impl FnOnce(&mut Graph) -> T) -> T {
         self.random.graph.scoped(scope, build)
+    }
+
+    /// Queries of one value, keys and values of others of the same width.
+    fn attention(&mut self, scope: &str, x: Value, step: Value) -> Value {
+        let [rows, c] = self.random.graph.ty(x).dims[..] else { panic!("values here have two dimensions") };
+        let wide = |&v: &Value| self.random.graph.ty(v).dims[1] == c;
+        let others: Vec<Value> = self.values.iter().copied().filter(wide).collect();
+        let k = others[self.draw.below(others.len())];
+        let v = self.twin(k);
+        let keys = self.random.graph.ty(k).dims[0];
+        let length = 1 + self.draw.below(keys) as u32;
+        let lengths = self.feed(Tensor::u32([1], vec![length]));
+        let heads = if c.is_multiple_of(2) { 2 } else { 1 };
+        let (causal, dropped) = (self.draw.below(2) == 0, self.draw.below(2) == 0);
+        self.scoped(scope, |g| {
+            let dropout = g.dropout_at(0.3, "weights").filter(|_| dropped).unwrap_or(Dropout { p: 0.0, site: 0 });
+            let mask = g.attention_mask(lengths, dropped.then_some(step));
+            let [q, k, v] = [(x, rows), (k, keys), (v, keys)].map(|(x, n)| g.reshape(x, &[1, n, c]));
+            let y = g.attention(q, k, v, mask, Attention { heads, scale: 0.5, causal, dropout });
+            g.reshape(y, &[rows, c])
+        })
+    }
+
+    /// The gradient of a loss over three values with respect to all leaves, stored where there is room, as it is or
+    /// added to what is there.
+    fn gradients(&mut self, step: Value, smooth: bool) {
+        let differentiable = self.differentiable(smooth);
+        let mut loss = None;
+        for i in 0..3 {
+            // The youngest has the longest way back.
+            let n = differentiable.len();
+            let y = differentiable[if i == 0 { n - 1 } else { self.draw.below(n) }];
+            let factors = self.draw.tensor(&self.random.graph.ty(y).dims.clone());
+            let factors = self.feed(factors);
+            let g = &mut self.random.graph;
+            let product = g.mul(y, factors);
+            let part = g.sum(product);
+            loss = Some(loss.map_or(part, |sum| g.add(sum, part)));
+        }
+        let leaves = self.leaves.clone();
+        let mut ranges = vec![];
+        for &leaf in &leaves {
+            let ty = self.random.graph.ty(leaf).clone();
+            let fits = self.stored + ty.elements() <= FLAT;
+            ranges.push(fits.then(|| self.random.graph.resident("gradient", self.flat, self.stored, ty.clone())));
+            self.stored += if fits { ty.elements().next_multiple_of(STEP) } else { 0 };
+        }
+        let added: Vec<bool> = leaves.iter().map(|_| self.draw.below(2) == 0).collect();
+        grad_each(&mut self.random.graph, loss.expect("three parts"), &leaves, |g, i, dx| match ranges[i] {
+            Some(to) if added[i] => g.accumulate(to, dx, step),
+            Some(to) => g.store(dx, to),
+            None => g.output(&format!("d{i}"), dx),
+        });
+    }
+
+    /// The values that a gradient can be taken of. In a smooth graph those behind a ReLU, whose derivative has a step,
+    /// are not among them.
+    fn differentiable(&self, smooth: bool) -> Vec<Value> {
+        let g = &self.random.graph;
+        let without = ["accumulate", "argmax", "column_sum", "embedding", "matmul_add", "mul_rows"];
+        let mut not: HashSet<Value> = HashSet::new();
+        for node in g.nodes() {
+            let name = node.op.name();
+            let all = without.contains(&name)
+                || smooth && name == "relu"
+                || node.inputs.iter().any(|&v| not.contains(&g.base(v)));
+            // Of the cross-entropy only the loss is differentiable.
+            let from = if all {
+                0
+            } else if name == "cross_entropy" {
+                1
+            } else {
+                node.outputs.len()
+            };
+            not.extend(&node.outputs[from..]);
+        }
+        self.values.iter().copied().filter(|&v| !not.contains(&g.base(v))).collect()
     }
 
     /// Outputs, stores into the flat buffer, an optimiser on other residents.
