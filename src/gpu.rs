@@ -1,11 +1,13 @@
 //! The GPU executor; `wgpu` is named in this folder only.
 
 mod adapters;
+mod lockstep;
 mod pipelines;
 mod probe;
 mod program;
 
 pub use adapters::{Found, enumerate};
+pub use lockstep::Played;
 pub use probe::Probe;
 
 use crate::error::{Error, Result};
@@ -46,6 +48,9 @@ pub struct Gpu {
     submissions: u64,
 }
 
+/// Timestamps of a program's passes that are on their way.
+pub struct Stamps(wgpu::Buffer);
+
 /// What the device said outside of a call.
 enum Failure {
     /// There is no room for a buffer.
@@ -63,6 +68,8 @@ pub struct Counters {
     pub bind_groups: isize,
     /// Compute pipelines.
     pub pipelines: isize,
+    /// Bytes of memory that buffers take; 0 where the backend does not count.
+    pub buffer_bytes: isize,
 }
 
 impl Gpu {
@@ -168,15 +175,37 @@ impl Gpu {
         self.submissions += program.submit(&self.device, &self.queue);
     }
 
-    /// Like [`Gpu::run`], and waits: seconds of each pass, by timestamps where the adapter has them, in the order of
-    /// the plan.
-    pub async fn profile(&mut self, program: usize, feeds: &[(&str, &Tensor)]) -> Result<Vec<f64>> {
-        self.programs[program].feed(&self.queue, feeds);
-        let buffer = self.programs[program].submit_timed(&self.device, &self.queue)?;
-        let bytes = self.map(&buffer).await?;
+    /// Whether the adapter tells when a pass begins and ends: what [`Gpu::run_timed`] needs.
+    pub fn has_timestamps(&self) -> bool {
+        self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
+    }
+
+    /// Like [`Gpu::run`], with each dispatch in a pass of its own between two timestamps; [`Gpu::times`] waits for them.
+    /// Errors: the adapter has none.
+    pub fn run_timed(&mut self, program: usize, feeds: &[(&str, &Tensor)]) -> Result<Stamps> {
+        if !self.has_timestamps() {
+            return Err(Error::Device("this adapter has no timestamps".into()));
+        }
+        let program = &self.programs[program];
+        program.feed(&self.queue, feeds);
+        self.submissions += program.plan.submissions.len() as u64;
+        Ok(Stamps(program.submit_timed(&self.device, &self.queue)))
+    }
+
+    /// When each pass began and ended, in seconds since the first began, in the order of the plan. Where a device begins
+    /// one before the last has ended, it counts from that end on, so that no time counts twice. Errors: the device failed.
+    pub async fn times(&mut self, stamps: Stamps) -> Result<Vec<[f64; 2]>> {
+        let bytes = self.map(&stamps.0).await?;
         let stamps: &[u64] = bytemuck::cast_slice(&bytes);
         let period = self.queue.get_timestamp_period() as f64 * 1e-9;
-        Ok(stamps.chunks(2).map(|s| s[1].saturating_sub(s[0]) as f64 * period).collect())
+        let seconds = |stamp: u64| stamp.saturating_sub(stamps[0]) as f64 * period;
+        let mut last = 0.0;
+        let times = stamps.chunks(2).map(|s| {
+            let begin = seconds(s[0]).max(last);
+            last = seconds(s[1]).max(begin);
+            [begin, last]
+        });
+        Ok(times.collect())
     }
 
     /// An output of a program's last run. It is there until another program that was loaded together with this one runs,
@@ -208,6 +237,7 @@ impl Gpu {
             buffers: hal.buffers.read(),
             bind_groups: hal.bind_groups.read(),
             pipelines: hal.compute_pipelines.read(),
+            buffer_bytes: hal.buffer_memory.read(),
         }
     }
 

@@ -67,6 +67,8 @@ pub struct Node {
     pub outputs: Vec<Value>,
     /// The part of the model that it belongs to, such as `decoder.layers.0.fc1`.
     pub scope: String,
+    /// Whether it computes a gradient.
+    pub backward: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +88,7 @@ pub struct Graph {
     stores: Vec<(Value, Value)>,
     known_gradients: HashMap<Value, Vec<(Value, Value)>>,
     scope: Vec<String>,
+    backward: bool,
 }
 
 impl Graph {
@@ -122,7 +125,7 @@ impl Graph {
         let name = if scope.is_empty() { op.name().to_string() } else { format!("{scope}.{}", op.name()) };
         let value = |(output, ty)| self.value(ty, Source::Node { node, output }, name.clone());
         let outputs: Vec<Value> = types.into_iter().enumerate().map(value).collect();
-        self.nodes.push(Node { op, inputs: inputs.into(), outputs: outputs.clone(), scope });
+        self.nodes.push(Node { op, inputs: inputs.into(), outputs: outputs.clone(), scope, backward: self.backward });
         outputs
     }
 
@@ -241,6 +244,11 @@ impl Graph {
 
     pub(crate) fn set_scope(&mut self, scope: &str) {
         self.scope = if scope.is_empty() { vec![] } else { vec![scope.into()] };
+    }
+
+    /// Says whether the nodes that follow compute gradients, and returns what was said before.
+    pub(crate) fn set_backward(&mut self, backward: bool) -> bool {
+        std::mem::replace(&mut self.backward, backward)
     }
 
     fn value(&mut self, ty: Type, source: Source, name: String) -> Value {

@@ -27,6 +27,9 @@ pub trait Op: Debug + Send + Sync {
     fn vjp(&self, g: &mut Graph, x: &[Value], y: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>>;
     /// Arithmetic and memory traffic of one call.
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost;
+    /// How far every element of every output of a kernel may be from `y`, what the definition says of the inputs `x`: from
+    /// the arithmetic, see [`crate::case`].
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>>;
     /// Pairs (input, output) where the output takes over the input's buffer: the shader reads and writes the one
     /// binding of the output. The planner copies first when the input is still needed.
     fn in_place(&self) -> &'static [(usize, usize)] {

@@ -3,16 +3,17 @@
 mod evaluation;
 mod footprint;
 mod graphs;
+mod lockstep;
+mod profile;
 mod progress;
 
 pub use evaluation::{Evaluation, evaluate_network};
 pub use footprint::{Footprint, Programs};
+pub use profile::{Phase, Stage, Timed};
 pub use progress::{Metrics, Progress};
 
-use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::network::Network;
-use crate::op::Cost;
 use crate::ops::cross_entropy::target_entropy;
 use crate::ops::record::COLUMNS;
 use crate::plan::Plan;
@@ -22,6 +23,7 @@ use crate::tensor::Tensor;
 use crate::text::batch::{Batch, BatchPlan, Batches};
 use evaluation::evaluate;
 use graphs::{Feeds, LOG_SLOTS, State, evaluation_graph, micro_graph, update_graph};
+use profile::Stopwatch;
 use progress::Pending;
 
 /// A network with an optimiser and data.
@@ -145,9 +147,13 @@ impl Trainer {
     /// busy with it on return; [`Trainer::drain`] waits. Returns the numbers of earlier steps when there was no more
     /// room for them. Errors: the device failed, or an earlier step's gradient was not finite.
     pub async fn step(&mut self) -> Result<Vec<Metrics>> {
+        self.next_step(None).await
+    }
+
+    async fn next_step(&mut self, watch: Option<&mut Stopwatch<'_>>) -> Result<Vec<Metrics>> {
         let rest = &self.order[self.progress.batch..];
         let plans = rest[..rest.len().min(self.recipe.train.accumulate)].to_vec();
-        let done = self.step_on(&plans).await?;
+        let done = self.step_timed(&plans, watch).await?;
         self.progress.batch += plans.len();
         if self.progress.batch == self.order.len() {
             self.progress.epoch += 1;
@@ -160,47 +166,39 @@ impl Trainer {
     /// Like [`Trainer::step`], on micro-batches of the caller's choice; the place in the epoch stays. Panics when there
     /// are none, or more than `train.accumulate`.
     pub async fn step_on(&mut self, plans: &[BatchPlan]) -> Result<Vec<Metrics>> {
+        self.step_timed(plans, None).await
+    }
+
+    async fn step_timed(
+        &mut self,
+        plans: &[BatchPlan],
+        mut watch: Option<&mut Stopwatch<'_>>,
+    ) -> Result<Vec<Metrics>> {
         let most = self.recipe.train.accumulate;
         assert!((1..=most).contains(&plans.len()), "{} micro-batches, train.accumulate is {most}", plans.len());
         let done = if self.pending.len() == LOG_SLOTS { self.drain().await? } else { vec![] };
+        profile::tell(watch.as_deref_mut(), Stage::Build);
         let batches: Vec<Batch> = plans.iter().map(|plan| self.train.build(plan)).collect();
         let tokens: u32 = batches.iter().map(|batch| batch.tokens).sum();
         let number = self.progress.step + 1;
         let lr = self.learning_rate(number);
         for (micro, (plan, batch)) in plans.iter().zip(&batches).enumerate() {
+            profile::tell(watch.as_deref_mut(), Stage::Build);
             let words = self.step_words(number, micro, lr);
             self.network.device.write_resident(self.state.step, 0, &Tensor::u32([words.len()], words));
             let bucket = self.train.buckets().shapes()[plan.bucket];
             let feeds = Feeds::new(batch, bucket, self.network.model.vocabulary, 1.0 / tokens.max(1) as f32);
-            self.network.device.run(self.micro + plan.bucket, &feeds.list());
+            let program = self.micro + plan.bucket;
+            let device = &mut self.network.device;
+            profile::run(watch.as_deref_mut(), device, Phase::Forward, program, &feeds.list()).await?;
         }
-        self.network.device.run(self.update, &[]);
+        profile::run(watch, &mut self.network.device, Phase::Update, self.update, &[]).await?;
         self.progress.step = number;
         self.progress.tokens += tokens as u64;
         let batches_done = self.progress.batch + plans.len();
         let epoch = self.progress.epoch as f64 + batches_done as f64 / self.order.len() as f64;
         self.pending.push(Pending { step: number, epoch, lr, tokens });
         Ok(done)
-    }
-
-    /// Plays the forward and backward pass of the epoch's next batch and an update alone, pass by pass, and returns
-    /// seconds by operation. Errors: the device is not a GPU with timestamps. Training cannot go on from here: the
-    /// update changes the parameters but not the progress.
-    pub async fn profile(&mut self) -> Result<Vec<(&'static str, Cost, f64)>> {
-        let plan = self.order[self.progress.batch].clone();
-        let batch = self.train.build(&plan);
-        let bucket = self.train.buckets().shapes()[plan.bucket];
-        let feeds = Feeds::new(&batch, bucket, self.network.model.vocabulary, 1.0 / batch.tokens.max(1) as f32);
-        let Device::Gpu(gpu) = &mut self.network.device else {
-            return Err(Error::Device("only a GPU can be profiled pass by pass".into()));
-        };
-        let mut passes = vec![];
-        for (program, feeds) in [(self.micro + plan.bucket, feeds.list()), (self.update, vec![])] {
-            let seconds = gpu.profile(program, &feeds).await?;
-            let named = gpu.plan(program).passes.iter().zip(seconds);
-            passes.extend(named.map(|(pass, seconds)| (pass.op, pass.cost, seconds)));
-        }
-        Ok(passes)
     }
 
     /// Waits for the steps so far and returns their numbers. Errors: the device failed, or a gradient was not finite;

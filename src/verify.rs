@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::gpu::Gpu;
 use crate::grad::vjp;
 use crate::graph::{Graph, Value};
-use crate::op::Launch;
+use crate::op::{Launch, Op};
 use crate::plan::{Limits, Plan};
 use crate::tensor::{DType, Tensor, Type};
 use std::collections::HashMap;
@@ -23,6 +23,8 @@ pub struct Worst {
     pub have: f64,
     /// What the definition says.
     pub want: f64,
+    /// How far apart they may be.
+    pub bound: f64,
 }
 
 /// How one launch of one case went.
@@ -50,12 +52,16 @@ fn numbers(t: &Tensor) -> Vec<f64> {
 
 /// Compares outputs with the definition's, element by element.
 pub fn compare(case: &Case, have: &[Tensor], want: &[Tensor]) -> Worst {
-    let bounds = (case.bound)(&case.inputs, want);
-    let mut worst = Worst { ratio: 0.0, output: 0, index: 0, have: 0.0, want: 0.0 };
-    assert!(have.len() == want.len() && want.len() == bounds.len(), "{:?}: a bound for every output", case.op);
-    for (output, ((have, want), bounds)) in have.iter().zip(want).zip(&bounds).enumerate() {
+    worst(&*case.op, have, want, &(case.bound)(&case.inputs, want))
+}
+
+/// Compares outputs with the definition's, element by element, each with its bound.
+pub fn worst(op: &dyn Op, have: &[Tensor], want: &[Tensor], bounds: &[Vec<f64>]) -> Worst {
+    let mut worst = Worst { ratio: 0.0, output: 0, index: 0, have: 0.0, want: 0.0, bound: 0.0 };
+    assert!(have.len() == want.len() && want.len() == bounds.len(), "{op:?}: a bound for every output");
+    for (output, ((have, want), bounds)) in have.iter().zip(want).zip(bounds).enumerate() {
         assert_eq!(have.ty(), want.ty(), "output {output}");
-        assert_eq!(bounds.len(), want.ty().elements(), "{:?}: a bound for every element", case.op);
+        assert_eq!(bounds.len(), want.ty().elements(), "{op:?}: a bound for every element");
         for (index, ((have, want), bound)) in numbers(have).into_iter().zip(numbers(want)).zip(bounds).enumerate() {
             if have.to_bits() == want.to_bits() {
                 continue;
@@ -63,7 +69,7 @@ pub fn compare(case: &Case, have: &[Tensor], want: &[Tensor]) -> Worst {
             let ratio = (have - want).abs() / bound.max(f64::MIN_POSITIVE);
             // NaN is worse than every number and stays the worst.
             if (ratio > worst.ratio || ratio.is_nan()) && !worst.ratio.is_nan() {
-                worst = Worst { ratio, output, index, have, want };
+                worst = Worst { ratio, output, index, have, want, bound: *bound };
             }
         }
     }

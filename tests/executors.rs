@@ -249,7 +249,8 @@ fn runs_repeat_their_bits_and_leave_nothing_behind() {
             assert_eq!((bits(&read(&gpu, 0)), block.gradient(&gpu)), first, "run {i}");
         }
         if i % 10 == 0 {
-            block_on(gpu.profile(0, &[])).expect("timestamps");
+            let stamps = gpu.run_timed(0, &[]).expect("timestamps");
+            block_on(gpu.times(stamps)).expect("timestamps");
         }
     }
     assert_eq!((bits(&read(&gpu, 0)), block.gradient(&gpu)), first);
@@ -320,9 +321,11 @@ fn every_pass_is_timed() {
     let block = block(false, 2, 9);
     let mut gpu = block.on_gpu();
     let feeds: Vec<(&str, &Tensor)> = block.feeds.iter().map(|(name, t)| (name.as_str(), t)).collect();
-    let seconds = block_on(gpu.profile(0, &feeds)).expect("timestamps");
-    assert_eq!(seconds.len(), gpu.plan(0).passes.len());
-    assert!(seconds.iter().all(|s| *s > 0.0 && *s < 10.0), "{seconds:?}");
+    let stamps = gpu.run_timed(0, &feeds).expect("timestamps");
+    let times = block_on(gpu.times(stamps)).expect("timestamps");
+    assert_eq!(times.len(), gpu.plan(0).passes.len());
+    assert!(times.iter().all(|[begin, end]| begin < end && *end < 10.0), "{times:?}");
+    assert!(times.windows(2).all(|two| two[0][1] <= two[1][0]), "{times:?}");
     // It computes what a run computes.
     let profiled = (bits(&read(&gpu, 0)), block.gradient(&gpu));
     run(&mut gpu, 0, &block.feeds);

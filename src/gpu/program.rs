@@ -1,7 +1,6 @@
 //! A plan on a device: bind groups made once, one encoder and one pass per submission.
 
 use super::pipelines::{Key, Pipelines};
-use crate::error::{Error, Result};
 use crate::plan::{Binding, Pass, Place, Plan, padded};
 use crate::tensor::{Tensor, Type};
 
@@ -12,6 +11,7 @@ pub(super) struct Program {
     pub(super) plan: Plan,
     steps: Vec<Step>,
     run_group: wgpu::BindGroup,
+    slots: Vec<wgpu::Buffer>,
     inputs: Vec<wgpu::Buffer>,
     outputs: Vec<(String, wgpu::Buffer, usize, Type)>,
 }
@@ -50,11 +50,8 @@ impl Program {
         for (rank, slot) in by_size.into_iter().enumerate() {
             buffer_of[slot] = rank;
         }
-        let locate = |place: Place| match place {
-            Place::Slot(slot) => (&pool[buffer_of[slot]], 0),
-            Place::Input(i) => (&inputs[i], 0),
-            Place::Resident(r, offset) => (&residents[r.0].0, offset),
-        };
+        let slots: Vec<wgpu::Buffer> = buffer_of.into_iter().map(|buffer| pool[buffer].clone()).collect();
+        let locate = |place: Place| locate(place, &slots, &inputs, residents);
 
         let (run_group, offsets) = run_group(device, queue, pipelines, plan.passes.iter().map(|p| p.launch.run));
         let mut steps = vec![];
@@ -66,7 +63,7 @@ impl Program {
             (name.clone(), buffer.clone(), offset, ty.clone())
         };
         let outputs = plan.outputs.iter().map(output).collect();
-        Program { plan, steps, run_group, inputs, outputs }
+        Program { plan, steps, run_group, slots, inputs, outputs }
     }
 
     pub(super) fn feed(&self, queue: &wgpu::Queue, feeds: &[(&str, &Tensor)]) {
@@ -95,11 +92,19 @@ impl Program {
         self.plan.submissions.len() as u64
     }
 
-    /// One compute pass per dispatch with a timestamp at both ends; returns the mappable buffer of stamps.
-    pub(super) fn submit_timed(&self, device: &wgpu::Device, queue: &wgpu::Queue) -> Result<wgpu::Buffer> {
-        if !device.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            return Err(Error::Device("this adapter has no timestamps".into()));
-        }
+    /// Records one pass of the plan and no other.
+    pub(super) fn record(&self, pass: usize, encoder: &mut wgpu::CommandEncoder) {
+        self.steps[pass].record(&mut encoder.begin_compute_pass(&Default::default()), &self.run_group);
+    }
+
+    /// The buffer of a place and the offset in it, in bytes.
+    pub(super) fn locate<'a>(&'a self, place: Place, residents: &'a [(wgpu::Buffer, Type)]) -> (&'a wgpu::Buffer, usize) {
+        locate(place, &self.slots, &self.inputs, residents)
+    }
+
+    /// One compute pass per dispatch with a timestamp at both ends; returns the mappable buffer of stamps. Submits what
+    /// [`Program::submit`] submits together.
+    pub(super) fn submit_timed(&self, device: &wgpu::Device, queue: &wgpu::Queue) -> wgpu::Buffer {
         let bytes = 16 * self.steps.len().max(1) as u64;
         let make = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -111,9 +116,12 @@ impl Program {
         };
         let resolved = make(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
         let mapped = make(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-        let mut encoder = device.create_command_encoder(&Default::default());
-        // A query set holds at most 4,096 stamps; resolves go to multiples of 256 bytes.
-        for (chunk, steps) in self.steps.chunks(1024).enumerate() {
+        // A query set holds at most 4,096 stamps.
+        let submissions = self.plan.submissions.iter().cloned();
+        let chunks = submissions.flat_map(|range| range.clone().step_by(1024).map(move |at| at..range.end.min(at + 1024)));
+        for range in chunks {
+            let steps = &self.steps[range.clone()];
+            let mut encoder = device.create_command_encoder(&Default::default());
             let set = device.create_query_set(&wgpu::QuerySetDescriptor {
                 label: None,
                 ty: wgpu::QueryType::Timestamp,
@@ -128,16 +136,29 @@ impl Program {
                 let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes: Some(writes) };
                 step.record(&mut encoder.begin_compute_pass(&descriptor), &self.run_group);
             }
-            encoder.resolve_query_set(&set, 0..2 * steps.len() as u32, &resolved, (chunk * 1024 * 16) as u64);
+            encoder.resolve_query_set(&set, 0..2 * steps.len() as u32, &resolved, 0);
+            encoder.copy_buffer_to_buffer(&resolved, 0, &mapped, 16 * range.start as u64, 16 * steps.len() as u64);
+            queue.submit([encoder.finish()]);
         }
-        encoder.copy_buffer_to_buffer(&resolved, 0, &mapped, 0, bytes);
-        queue.submit([encoder.finish()]);
-        Ok(mapped)
+        mapped
     }
 
     pub(super) fn output(&self, name: &str) -> (&wgpu::Buffer, usize, &Type) {
         let found = self.outputs.iter().find(|o| o.0 == name).unwrap_or_else(|| panic!("there is no output {name}"));
         (&found.1, found.2, &found.3)
+    }
+}
+
+fn locate<'a>(
+    place: Place,
+    slots: &'a [wgpu::Buffer],
+    inputs: &'a [wgpu::Buffer],
+    residents: &'a [(wgpu::Buffer, Type)],
+) -> (&'a wgpu::Buffer, usize) {
+    match place {
+        Place::Slot(slot) => (&slots[slot], 0),
+        Place::Input(i) => (&inputs[i], 0),
+        Place::Resident(r, offset) => (&residents[r.0].0, offset),
     }
 }
 

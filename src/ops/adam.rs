@@ -84,6 +84,10 @@ impl Op for Adam {
         Cost::new(14 * x[0].elements(), x, y)
     }
 
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        bound(self.clone())(x, y)
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(2, 0), (3, 1), (4, 2)]
     }

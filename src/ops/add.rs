@@ -34,6 +34,10 @@ impl Op for Add {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        ulps(1.0)(x, y)
+    }
 }
 
 impl Graph {

@@ -96,6 +96,10 @@ impl Op for AddNorm {
         Cost::new(each * y[0].elements(), &x[..4], y)
     }
 
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        forward_bound(self.dropout)(x, y)
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(1, 0)]
     }
@@ -154,6 +158,13 @@ impl Op for AddNormVjp {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         let read = [&x[..4], &x[5..]].concat();
         Cost::new(37 * y[0].elements(), &read, y)
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let [dx, partial] = backward_bound(x, x.get(5));
+        let scale = self.dropout.scale() as f64;
+        let dropped = dx.iter().zip(y[1].as_f32()).map(|(dx, y)| scale * dx + 2.0 * U * y.abs() as f64).collect();
+        vec![dx, dropped, partial]
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {
@@ -239,14 +250,8 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         for add in [false, true] {
             let mut inputs = vec![draw.tensor(&dims), y[0].clone(), w.clone(), y[2].clone(), step.clone()];
             inputs.extend(add.then(|| draw.tensor(&dims)));
-            let bound: Bound = Box::new(move |x, y| {
-                let [dx, partial] = backward_bound(x, x.get(5));
-                let scale = dropout.scale() as f64;
-                let dropped = dx.iter().zip(y[1].as_f32()).map(|(dx, y)| scale * dx + 2.0 * U * y.abs() as f64);
-                vec![dx.clone(), dropped.collect(), partial]
-            });
             let name = format!("{dims:?} p {p}{}", if add { " added" } else { "" });
-            cases.push(Case::new(name, AddNormVjp { dropout, add }, inputs, bound));
+            cases.push(Case::of(name, AddNormVjp { dropout, add }, inputs));
         }
     }
     cases

@@ -218,6 +218,10 @@ impl Op for Attention {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(4 * self.pairs(&Extents::new(x[0], x[1], self.heads)), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        cases::forward_bound(self.clone())(x, y)
+    }
 }
 
 impl Graph {

@@ -88,6 +88,15 @@ impl Op for CrossEntropy {
         Cost { flops: 8 * n as u64, bytes: 2 * x[0].bytes() as u64 }
     }
 
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let mut bounds = bound(self.smoothing.into())(x, y);
+        if !self.gradient {
+            // The third output means nothing then.
+            bounds[2].fill(f64::INFINITY);
+        }
+        bounds
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(0, 2)]
     }
@@ -155,6 +164,7 @@ impl Graph {
             if !gradient {
                 continue;
             }
+            let outer = self.set_backward(true);
             let dx = self.matmul(y[2], table, false, false);
             gradients = Some(match gradients {
                 Some([dstates, dtable]) => {
@@ -165,6 +175,7 @@ impl Graph {
                     [self.set_rows(zeros, first, dx), self.matmul(y[2], x, true, false)]
                 }
             });
+            self.set_backward(outer);
         }
         let [loss, nll] = sums.expect("there is at least one row");
         if let Some([dstates, dtable]) = gradients {

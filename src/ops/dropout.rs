@@ -84,6 +84,10 @@ impl Op for Dropout {
         // Ten rounds of two 32×32-bit products for four elements.
         Cost::new(20 * y[0].elements(), &x[..1], y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        ulps(1.0)(x, y)
+    }
 }
 
 impl Graph {

@@ -35,6 +35,10 @@ impl Op for Gelu {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(16 * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        per_element(|i, x, _| (1e-7 + 16.0 * U) * x[0].as_f32()[i].abs() as f64)(x, y)
+    }
 }
 
 /// dx = dy (Phi(x) + x phi(x)).
@@ -65,6 +69,11 @@ impl Op for GeluVjp {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(16 * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let slope = |x: f32| (1e-7 + 16.0 * U) * (1.0 + x.abs() as f64);
+        per_element(move |i, x, _| slope(x[0].as_f32()[i]) * x[1].as_f32()[i].abs() as f64)(x, y)
+    }
 }
 
 /// The definition.
@@ -92,10 +101,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         let x = draw.tensor(&[n]);
         
         let dy = draw.tensor(&[n]);
-        cases.push(Case::new(format!("{n}"), Gelu, vec![x.clone()], per_element(|i, x, _| (1e-7 + 16.0 * U) * x[0].as_f32()[i].abs() as f64)).wrt(&[0]));
-        cases.push(Case::new(format!("{n}"), GeluVjp, vec![x, dy], per_element(|i, x, _| (1e-7 + 16.0 * U) * (1.0 + x[0].as_f32()[i].abs() as f64) * x[1].as_f32()[i].abs() as f64)));
+        cases.push(Case::of(format!("{n}"), Gelu, vec![x.clone()]).wrt(&[0]));
+        cases.push(Case::of(format!("{n}"), GeluVjp, vec![x, dy]));
     }
     let extreme = Tensor::f32([8], vec![0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 1e30, -1e30]);
-    cases.push(Case::new("extreme", Gelu, vec![extreme], per_element(|i, x, _| (1e-7 + 16.0 * U) * x[0].as_f32()[i].abs() as f64)));
+    cases.push(Case::of("extreme", Gelu, vec![extreme]));
     cases
 }

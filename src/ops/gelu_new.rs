@@ -37,6 +37,10 @@ impl Op for GeluNew {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(10 * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        per_element(|i, x, y| relative(x[0].as_f32()[i] as f64) * y.abs() + 16.0 * TINY)(x, y)
+    }
 }
 
 /// dx = dy (s + x s (1 - s) 2 u') with s = 1 / (1 + exp(-2u)).
@@ -66,6 +70,19 @@ impl Op for GeluNewVjp {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(18 * y[0].elements(), x, y)
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let bound = per_element(|i, x: &[Tensor], _| {
+            let (x, dy) = (x[0].as_f32()[i] as f64, x[1].as_f32()[i] as f64);
+            // Nothing grows beyond 10, and 1 - s is off by a unit of s.
+            let x = x.clamp(-10.0, 10.0);
+            let (v, slope) = twice_u(x);
+            let (s, rest) = (1.0 / (1.0 + (-v).exp()), 1.0 / (1.0 + v.exp()));
+            let terms = s + x.abs() * s * rest * slope;
+            dy.abs() * (2.0 * relative(x) * terms + 8.0 * U * x.abs() * s * slope) + 1e4 * TINY
+        });
+        bound(x, y)
     }
 }
 
@@ -103,27 +120,15 @@ fn relative(x: f64) -> f64 {
 
 /// Cases of both kernels.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
-    let forward = || per_element(|i, x: &[Tensor], y| relative(x[0].as_f32()[i] as f64) * y.abs() + 16.0 * TINY);
-    let backward = || {
-        per_element(|i, x: &[Tensor], _| {
-            let (x, dy) = (x[0].as_f32()[i] as f64, x[1].as_f32()[i] as f64);
-            // Nothing grows beyond 10, and 1 - s is off by a unit of s.
-            let x = x.clamp(-10.0, 10.0);
-            let (v, slope) = twice_u(x);
-            let (s, rest) = (1.0 / (1.0 + (-v).exp()), 1.0 / (1.0 + v.exp()));
-            let terms = s + x.abs() * s * rest * slope;
-            dy.abs() * (2.0 * relative(x) * terms + 8.0 * U * x.abs() * s * slope) + 1e4 * TINY
-        })
-    };
     let mut cases = vec![];
     for n in [1, 7, 256, 1030] {
         let (x, dy) = (draw.tensor(&[n]), draw.tensor(&[n]));
-        cases.push(Case::new(format!("{n}"), GeluNew, vec![x.clone()], forward()).wrt(&[0]));
-        cases.push(Case::new(format!("{n}"), GeluNewVjp, vec![x, dy], backward()));
+        cases.push(Case::of(format!("{n}"), GeluNew, vec![x.clone()]).wrt(&[0]));
+        cases.push(Case::of(format!("{n}"), GeluNewVjp, vec![x, dy]));
     }
     let extreme = vec![0.0, -0.0, 1e-30, -1e-30, 9.9, -9.9, 90.0, -90.0, 1e30, -1e30, 3.4e38, -3.4e38];
     let extreme = Tensor::f32([12], extreme);
-    cases.push(Case::new("extreme", GeluNew, vec![extreme.clone()], forward()));
-    cases.push(Case::new("extreme", GeluNewVjp, vec![extreme, draw.tensor(&[12])], backward()));
+    cases.push(Case::of("extreme", GeluNew, vec![extreme.clone()]));
+    cases.push(Case::of("extreme", GeluNewVjp, vec![extreme, draw.tensor(&[12])]));
     cases
 }

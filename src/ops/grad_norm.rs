@@ -55,6 +55,11 @@ impl Op for SumSquares {
         Cost { flops: 2 * x[0].elements() as u64, bytes: x[0].bytes() as u64 }
     }
 
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let each = gamma(x[0].ty().elements().div_ceil(PARTIALS) + 1);
+        per_element(move |_, _, y| each * y.abs())(x, y)
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(1, 0)]
     }
@@ -110,6 +115,19 @@ impl Op for Clip {
         Cost { flops: x[0].elements() as u64, bytes: x[0].bytes() as u64 }
     }
 
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let step = y[0].as_u32();
+        let mut bounds = vec![0.0; step.len()];
+        // The words are compared as whole numbers: a relative error of U is a unit in the last place of f32 bits, or half of
+        // one. What is not a number has many bits, and go says what there is to say.
+        let norm = f32::from_bits(step[step::NORM]);
+        let units = x[0].ty().elements() as f64 + 16.0;
+        for at in [step::NORM, step::FACTOR] {
+            bounds[at] = if norm.is_nan() { f64::INFINITY } else { units };
+        }
+        vec![bounds]
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(1, 0)]
     }
@@ -135,8 +153,7 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let mut cases = vec![];
     for (n, part) in [(1, 0), (1023, 1), (5000, 0)] {
         let inputs = vec![draw.tensor(&[n]), draw.tensor(&[2 * PARTIALS])];
-        let bound = per_element(move |_, _, y| gamma(n.div_ceil(PARTIALS) + 1) * y.abs());
-        cases.push(Case::new(format!("{n} to part {part}"), SumSquares { part }, inputs, bound));
+        cases.push(Case::of(format!("{n} to part {part}"), SumSquares { part }, inputs));
     }
     for (sums, max_norm) in [(vec![0.0; 64], 1.0), (vec![4.0], 0.0), (vec![f32::INFINITY, 1.0], 1.0)] {
         let mut state = Tensor::zeros(&step::step_type());

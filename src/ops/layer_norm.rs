@@ -61,6 +61,10 @@ impl Op for LayerNorm {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(8 * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        forward_bound()(x, y)
+    }
 }
 
 /// Most blocks of rows that the gradient of the weights is summed in, before the blocks are added.
@@ -157,6 +161,10 @@ impl Op for LayerNormVjp {
         Cost::new(17 * y[0].elements(), x, y)
     }
 
+    fn bound(&self, x: &[Tensor], _: &[Tensor]) -> Vec<Vec<f64>> {
+        backward_bound(x, x.get(4)).into()
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         if self.add { &[(4, 0)] } else { &[] }
     }
@@ -200,6 +208,10 @@ impl Op for LayerNormWeightVjp {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(x[0].elements(), x, y)
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        weight_bound()(x, y)
     }
 }
 
@@ -295,9 +307,8 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(case);
         let mut inputs = vec![draw.tensor(&[rows, c]), x, w, statistics];
         inputs.extend(add.then(|| draw.tensor(&[rows, c])));
-        let bound: Bound = Box::new(|x, _| backward_bound(x, x.get(4)).into());
         let name = format!("{name}{}", if add { " added" } else { "" });
-        let case = Case::new(&name, LayerNormVjp { add }, inputs, bound);
+        let case = Case::of(&name, LayerNormVjp { add }, inputs);
         let partial = case.definition().remove(1);
         cases.push(case);
         cases.push(Case::new(name, LayerNormWeightVjp, vec![partial], weight_bound()));
@@ -310,9 +321,8 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         let norm = Case::new("", LayerNorm { eps: 1.0 }, vec![many.clone(), w.clone(), b], forward_bound());
         let mut inputs = vec![draw.tensor(&[rows, 3]), many, w, norm.definition().remove(1)];
         inputs.extend(add.then(|| draw.tensor(&[rows, 3])));
-        let bound: Bound = Box::new(|x, _| backward_bound(x, x.get(4)).into());
         let name = format!("{rows}x3, in {BLOCKS} blocks{}", if add { ", added" } else { "" });
-        cases.push(Case::new(name, LayerNormVjp { add }, inputs, bound));
+        cases.push(Case::of(name, LayerNormVjp { add }, inputs));
     }
     let far = Tensor::f32([2, 16], (0..32).map(|i| 1000.0 + (i % 16) as f32).collect());
     let ones = Tensor::f32([16], vec![1.0; 16]);

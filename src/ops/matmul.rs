@@ -155,6 +155,7 @@ impl Op for Matmul {
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
         let ([a, b, c], [m, n, k]) = self.valid(&[x[0].ty(), x[1].ty(), x[2].ty()]);
+        let (xa, xb) = (x[0].as_f32(), x[1].as_f32());
         for batch in 0..c.batch {
             for i in 0..m {
                 for j in 0..n {
@@ -162,8 +163,8 @@ impl Op for Matmul {
                     for l in 0..k {
                         let (ra, ca) = if self.trans_a { (l, i) } else { (i, l) };
                         let (rb, cb) = if self.trans_b { (j, l) } else { (l, j) };
-                        sum += x[0].as_f32()[a.base(batch) + ra * a.stride() + ca] as f64
-                            * x[1].as_f32()[b.base(batch) + rb * b.stride() + cb] as f64;
+                        sum += xa[a.base(batch) + ra * a.stride() + ca] as f64
+                            * xb[b.base(batch) + rb * b.stride() + cb] as f64;
                     }
                     if self.bias {
                         sum += x[2].as_f32()[j] as f64;
@@ -279,6 +280,10 @@ impl Op for Matmul {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         let (matrices, [m, n, k]) = self.valid(x);
         Cost::new(2 * m * n * k * matrices[2].batch, &x[..2], y)
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        bound(self.clone())(x, y)
     }
 }
 

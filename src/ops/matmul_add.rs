@@ -1,6 +1,6 @@
 //! C = D + activation(op(A) op(B) + bias), in D's buffer: a product that joins a sum
 
-use crate::case::{Bound, Case, Draw, U};
+use crate::case::{Case, Draw, U};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::ops::matmul::{Activation, Layout, Matmul, bound};
@@ -53,6 +53,14 @@ impl Op for MatmulAdd {
         Cost { flops: product.flops + y[0].elements() as u64, bytes: product.bytes + x[3].bytes() as u64 }
     }
 
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let mut bounds = bound(self.0.clone())(x, y);
+        for ((bound, y), d) in bounds[0].iter_mut().zip(y[0].as_f32()).zip(x[3].as_f32()) {
+            *bound += 4.0 * U * (y.abs() + d.abs()) as f64;
+        }
+        bounds
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(3, 0)]
     }
@@ -71,15 +79,7 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         let per_head = layout[2] != Layout::Matrix;
         let op = Matmul { layout, trans_a: per_head, trans_b: !per_head, bias: false, activation };
         let (name, b) = (format!("{d:?} {activation:?}"), draw.tensor(&b));
-        let product = bound(op.clone());
-        let bound: Bound = Box::new(move |x, y| {
-            let mut bounds = product(x, y);
-            for ((bound, y), d) in bounds[0].iter_mut().zip(y[0].as_f32()).zip(x[3].as_f32()) {
-                *bound += 4.0 * U * (y.abs() + d.abs()) as f64;
-            }
-            bounds
-        });
-        Case::new(name, MatmulAdd(op), vec![draw.tensor(&a), b.clone(), b, draw.tensor(&d)], bound)
+        Case::of(name, MatmulAdd(op), vec![draw.tensor(&a), b.clone(), b, draw.tensor(&d)])
     };
     shapes.map(case).into()
 }

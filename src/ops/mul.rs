@@ -35,6 +35,10 @@ impl Op for Mul {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        ulps(1.0)(x, y)
+    }
 }
 
 /// `y[r, c] = x[r, c] s[r]`: a factor per row.
@@ -71,6 +75,10 @@ impl Op for MulRows {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(y[0].elements(), x, y)
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        ulps(1.0)(x, y)
     }
 }
 

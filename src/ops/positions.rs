@@ -50,6 +50,10 @@ impl Op for Positions {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(y[0].elements(), &x[..1], y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        ulps(1.0)(x, y)
+    }
 }
 
 /// `dtable[p, c] = sum of dy[b, p - start, c] over b`, zeros in rows that no position took. Inputs: dy (B, T, C),
@@ -95,6 +99,17 @@ impl Op for PositionsVjp {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(x[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let [b, t, c] = x[0].ty().dims[..] else { unreachable!("checked by types") };
+        let bound = per_element(move |i, x: &[Tensor], _| {
+            let start = x[1].as_u32()[0] as usize;
+            let used = (start..start + t).contains(&(i / c));
+            let row = |batch: usize| x[0].as_f32()[(batch * t + i / c - start) * c + i % c].abs() as f64;
+            if used { gamma(b) * (0..b).map(row).sum::<f64>() } else { 0.0 }
+        });
+        bound(x, y)
+    }
 }
 
 /// p / 10000^(2i/d): the angle of the i-th pair of sine and cosine at position p.
@@ -134,12 +149,7 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         let first = Tensor::u32([1], vec![start as u32]);
         let inputs = vec![draw.tensor(&[b, t, c]), draw.tensor(&[rows, c]), first.clone()];
         cases.push(Case::new(&name, Positions, inputs, ulps(1.0)).wrt(&[0, 1]));
-        let bound = per_element(move |i, x: &[Tensor], _| {
-            let used = (start..start + t).contains(&(i / c));
-            let row = |batch: usize| x[0].as_f32()[(batch * t + i / c - start) * c + i % c].abs() as f64;
-            if used { gamma(b) * (0..b).map(row).sum::<f64>() } else { 0.0 }
-        });
-        cases.push(Case::new(name, PositionsVjp { rows }, vec![draw.tensor(&[b, t, c]), first], bound));
+        cases.push(Case::of(name, PositionsVjp { rows }, vec![draw.tensor(&[b, t, c]), first]));
     }
     cases
 }

@@ -35,6 +35,10 @@ impl Op for Relu {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        exact()(x, y)
+    }
 }
 
 /// dx = dy where y > 0, else 0.
@@ -64,6 +68,10 @@ impl Op for ReluVjp {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(y[0].elements(), x, y)
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        exact()(x, y)
     }
 }
 

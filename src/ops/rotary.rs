@@ -67,6 +67,15 @@ impl Op for Rotary {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(3 * y[0].elements(), &x[..1], y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let (d, half) = (x[1].ty().cols(), x[1].ty().cols() / 2);
+        let bound = per_element(move |i, x: &[Tensor], _| {
+            let other = if i % d < half { i + half } else { i - half };
+            gamma(3) * (x[0].as_f32()[i].abs() + x[0].as_f32()[other].abs()) as f64
+        });
+        bound(x, y)
+    }
 }
 
 impl Graph {
@@ -81,18 +90,11 @@ impl Graph {
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let mut cases = vec![];
     for (b, t, heads, d, start) in [(1, 1, 1, 2, 0), (2, 3, 1, 6, 0), (3, 1, 5, 2, 4), (2, 5, 3, 34, 2)] {
-        let (c, half) = (heads * d, d / 2);
-        let bound = move || {
-            per_element(move |i, x: &[Tensor], _| {
-                let other = if i % d < half { i + half } else { i - half };
-                gamma(3) * (x[0].as_f32()[i].abs() + x[0].as_f32()[other].abs()) as f64
-            })
-        };
         for inverse in [false, true] {
             let table = sinusoids_split(start + t, d);
-            let inputs = vec![draw.tensor(&[b, t, c]), table, Tensor::u32([1], vec![start as u32])];
+            let inputs = vec![draw.tensor(&[b, t, heads * d]), table, Tensor::u32([1], vec![start as u32])];
             let name = format!("[{b}, {t}, {heads}x{d}] from {start}{}", if inverse { " back" } else { "" });
-            cases.push(Case::new(name, Rotary { inverse }, inputs, bound()).wrt(&[0]));
+            cases.push(Case::of(name, Rotary { inverse }, inputs).wrt(&[0]));
         }
     }
     cases

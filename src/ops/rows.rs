@@ -65,6 +65,10 @@ impl Op for Rows {
     fn cost(&self, _: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(0, y, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        exact()(x, y)
+    }
 }
 
 /// x (N, ...) with the rows from `first` on replaced by y (count, ...). Inputs: x, which the result takes over, and y.
@@ -106,6 +110,10 @@ impl Op for SetRows {
 
     fn cost(&self, x: &[&Type], _: &[&Type]) -> Cost {
         Cost::new(0, &x[1..], &x[1..])
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        exact()(x, y)
     }
 
     fn in_place(&self) -> &'static [(usize, usize)] {

@@ -65,6 +65,10 @@ impl Op for Sgd {
         Cost::new(7 * x[0].elements(), x, y)
     }
 
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        bound(self.clone())(x, y)
+    }
+
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[(2, 0), (3, 1)]
     }

@@ -35,6 +35,11 @@ impl Op for Sigmoid {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(8 * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let slope = |x: f32| U * (8.0 + 4.0 * x.abs().min(90.0) as f64);
+        per_element(move |i, x, y| y * slope(x[0].as_f32()[i]) + 1e-34)(x, y)
+    }
 }
 
 /// dx = dy y (1 - y).
@@ -65,6 +70,10 @@ impl Op for SigmoidVjp {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(8 * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        per_element(|i, x, _| 4.0 * U * x[1].as_f32()[i].abs() as f64)(x, y)
+    }
 }
 
 /// The definition.
@@ -88,10 +97,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         let mut y = x.clone();
         map(&x, &mut y, sigmoid);
         let dy = draw.tensor(&[n]);
-        cases.push(Case::new(format!("{n}"), Sigmoid, vec![x], per_element(|i, x, y| y * U * (8.0 + 4.0 * x[0].as_f32()[i].abs().min(90.0) as f64) + 1e-34)).wrt(&[0]));
-        cases.push(Case::new(format!("{n}"), SigmoidVjp, vec![y, dy], per_element(|i, x, _| 4.0 * U * x[1].as_f32()[i].abs() as f64)));
+        cases.push(Case::of(format!("{n}"), Sigmoid, vec![x]).wrt(&[0]));
+        cases.push(Case::of(format!("{n}"), SigmoidVjp, vec![y, dy]));
     }
     let extreme = Tensor::f32([8], vec![0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 1e30, -1e30]);
-    cases.push(Case::new("extreme", Sigmoid, vec![extreme], per_element(|i, x, y| y * U * (8.0 + 4.0 * x[0].as_f32()[i].abs().min(90.0) as f64) + 1e-34)));
+    cases.push(Case::of("extreme", Sigmoid, vec![extreme]));
     cases
 }

@@ -67,6 +67,10 @@ impl Op for Softmax {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(5 * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        forward_bound(self.scale)(x, y)
+    }
 }
 
 /// dx = s y (dy - sum of y dy over the row).
@@ -108,6 +112,10 @@ impl Op for SoftmaxVjp {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(5 * y[0].elements(), x, y)
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        backward_bound(self.scale)(x, y)
     }
 }
 

@@ -1,6 +1,6 @@
 //! y = sum of x
 
-use crate::case::{Case, Draw, gamma, per_element};
+use crate::case::{Case, Draw, TINY, gamma};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -44,6 +44,11 @@ impl Op for Sum {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(x[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], _: &[Tensor]) -> Vec<Vec<f64>> {
+        let sum = x[0].as_f32().iter().map(|x| x.abs() as f64).sum::<f64>();
+        vec![vec![gamma(x[0].ty().elements()) * sum + TINY]]
+    }
 }
 
 impl Graph {
@@ -56,11 +61,6 @@ impl Graph {
 
 /// Cases of the kernel.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
-    let case = |n: usize| {
-        let bound = per_element(move |_, x: &[Tensor], _| {
-            gamma(n) * x[0].as_f32().iter().map(|x| x.abs() as f64).sum::<f64>()
-        });
-        Case::new(format!("{n}"), Sum, vec![draw.tensor(&[n])], bound).wrt(&[0])
-    };
+    let case = |n: usize| Case::of(format!("{n}"), Sum, vec![draw.tensor(&[n])]).wrt(&[0]);
     [1, 63, 65, 1030, 70_000].map(case).into()
 }

@@ -35,6 +35,10 @@ impl Op for Tanh {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(8 * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        per_element(|i, x, _| U * (16.0 + 8.0 * x[0].as_f32()[i].abs().min(9.5) as f64))(x, y)
+    }
 }
 
 /// dx = dy (1 - y^2).
@@ -65,6 +69,10 @@ impl Op for TanhVjp {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(8 * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        per_element(|i, x, _| 4.0 * U * x[1].as_f32()[i].abs() as f64)(x, y)
+    }
 }
 
 /// The definition.
@@ -88,10 +96,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         let mut y = x.clone();
         map(&x, &mut y, tanh);
         let dy = draw.tensor(&[n]);
-        cases.push(Case::new(format!("{n}"), Tanh, vec![x], per_element(|i, x, _| U * (16.0 + 8.0 * x[0].as_f32()[i].abs().min(9.5) as f64))).wrt(&[0]));
-        cases.push(Case::new(format!("{n}"), TanhVjp, vec![y, dy], per_element(|i, x, _| 4.0 * U * x[1].as_f32()[i].abs() as f64)));
+        cases.push(Case::of(format!("{n}"), Tanh, vec![x]).wrt(&[0]));
+        cases.push(Case::of(format!("{n}"), TanhVjp, vec![y, dy]));
     }
     let extreme = Tensor::f32([8], vec![0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 1e30, -1e30]);
-    cases.push(Case::new("extreme", Tanh, vec![extreme], per_element(|i, x, _| U * (16.0 + 8.0 * x[0].as_f32()[i].abs().min(9.5) as f64))));
+    cases.push(Case::of("extreme", Tanh, vec![extreme]));
     cases
 }

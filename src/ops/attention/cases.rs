@@ -21,7 +21,7 @@ fn exp_error(x: f64, argument: f64) -> f64 {
 
 /// The error of a score is γ(D) Σ|q||k|; of its exponential and of the sum of them, that of the largest. Rescaling by a
 /// running maximum adds an exponential per block of keys, whose arguments add up to no more than the reach of the scores.
-fn forward_bound(op: Attention) -> Bound {
+pub(super) fn forward_bound(op: Attention) -> Bound {
     Box::new(move |x, y| {
         let e = Extents::new(x[0].ty(), x[1].ty(), op.heads);
         let [mut o, mut lse] = [vec![TINY; y[0].ty().elements()], vec![TINY; y[1].ty().elements()]];
@@ -68,7 +68,7 @@ fn row_errors(op: &Attention, x: &[&Tensor], e: &Extents, index: usize, t: usize
     (0..row.p.len()).map(one).collect()
 }
 
-fn query_bound(op: Attention) -> Bound {
+pub(super) fn query_bound(op: Attention) -> Bound {
     Box::new(move |x, y| {
         let e = Extents::new(x[0].ty(), x[1].ty(), op.heads);
         let refs: Vec<&Tensor> = x.iter().collect();
@@ -88,7 +88,7 @@ fn query_bound(op: Attention) -> Bound {
     })
 }
 
-fn key_bound(op: Attention) -> Bound {
+pub(super) fn key_bound(op: Attention) -> Bound {
     Box::new(move |x, y| {
         let e = Extents::new(x[0].ty(), x[1].ty(), op.heads);
         let refs: Vec<&Tensor> = x.iter().collect();
@@ -111,7 +111,7 @@ fn key_bound(op: Attention) -> Bound {
     })
 }
 
-fn statistics_bound(heads: usize) -> Bound {
+pub(super) fn statistics_bound(heads: usize) -> Bound {
     Box::new(move |x, _| {
         let e = Extents::new(x[0].ty(), x[0].ty(), heads);
         let row = |row: usize| {

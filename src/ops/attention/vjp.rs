@@ -1,6 +1,6 @@
 //! The backward pass in two walks, each of which recomputes the weights: over keys for dq, over queries for dk and dv.
 
-use super::{Attention, Extents, dot, fast};
+use super::{Attention, Extents, cases, dot, fast};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -47,6 +47,10 @@ impl Op for AttentionStatistics {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(2 * x[0].elements(), x, y)
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        cases::statistics_bound(self.heads)(x, y)
     }
 }
 
@@ -133,6 +137,10 @@ impl Op for AttentionQueryVjp {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(6 * self.0.pairs(&Extents::new(x[0], x[1], self.0.heads)), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        cases::query_bound(self.0.clone())(x, y)
+    }
 }
 
 impl Op for AttentionKeyVjp {
@@ -187,5 +195,9 @@ impl Op for AttentionKeyVjp {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(8 * self.0.pairs(&Extents::new(x[0], x[1], self.0.heads)), x, y)
+    }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        cases::key_bound(self.0.clone())(x, y)
     }
 }
