@@ -17,8 +17,7 @@ use seqloom::models::transformer::Transformer;
 use seqloom::network::{Network, positions};
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
-use seqloom::text::batch::{BUCKETS, BatchPlan, Batches, Buckets, encode_pairs};
-use seqloom::text::corpus::Pair;
+use seqloom::text::batch::{BatchPlan, Batches};
 use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::Progress;
 use std::path::Path;
@@ -33,6 +32,8 @@ mod files;
 #[allow(dead_code)]
 #[path = "../src/cli/run_dir.rs"]
 mod run_dir;
+
+use data::Sets;
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -51,9 +52,7 @@ fn write(recipe: &Recipe, tokenizers: &Tokenizers, done: &Progress, steps: u64, 
         let why = "only runs with train.accumulate = 1 and without train.init_from are written: a batch a step, from the seed";
         return Err(Error::Input(why.into()));
     }
-    let data = data::load(recipe)?;
-    let train = batches(recipe, tokenizers, &data.train)?;
-    let valid = batches(recipe, tokenizers, &data.valid)?;
+    let Sets { train, valid, .. } = data::load(recipe)?.sets(recipe, tokenizers)?;
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
     let network = Network::new(Device::cpu(), model, positions(recipe, 1), false)?;
     let save = |name: &str, tensors: &[(String, Tensor)]| files::write(&out.join(name), &checkpoint::save(tensors)?);
@@ -90,20 +89,16 @@ fn write(recipe: &Recipe, tokenizers: &Tokenizers, done: &Progress, steps: u64, 
     Ok(())
 }
 
-fn batches(recipe: &Recipe, tokenizers: &Tokenizers, pairs: &[Pair]) -> Result<Batches> {
-    let t = &recipe.train;
-    let (examples, _) = encode_pairs(tokenizers, pairs, recipe.data.marks, recipe.data.max_length);
-    Batches::new(Buckets::choose(&examples, t.batch_tokens, t.batch_size, BUCKETS)?, examples)
-}
-
 fn tensors(set: &Batches, plans: &[BatchPlan]) -> Vec<(String, Tensor)> {
     let mut all = vec![];
     for (i, plan) in plans.iter().enumerate() {
         let (shape, batch) = (set.buckets().shapes()[plan.bucket], set.build(plan));
         let (rows, s, t) = (shape.rows, shape.source_length, shape.target_length);
+        if s > 0 {
+            all.push((format!("{i:05}.source"), Tensor::u32([rows, s], batch.source)));
+            all.push((format!("{i:05}.source_lengths"), Tensor::u32([rows], batch.source_lengths)));
+        }
         all.extend([
-            (format!("{i:05}.source"), Tensor::u32([rows, s], batch.source)),
-            (format!("{i:05}.source_lengths"), Tensor::u32([rows], batch.source_lengths)),
             (format!("{i:05}.target_in"), Tensor::u32([rows, t], batch.target_in)),
             (format!("{i:05}.target_out"), Tensor::u32([rows, t], batch.target_out)),
             (format!("{i:05}.target_lengths"), Tensor::u32([rows], batch.target_lengths)),

@@ -145,7 +145,7 @@ fn graph(network: &Network, source: usize, target: usize) -> Graph {
     let source = network.source_tokens(&mut g, 1, source);
     let target = network.target_tokens(&mut g, "target", 1, target);
     let memory = network.model.encode(&mut g, &weights, source, &context);
-    let states = network.model.decode(&mut g, &weights, target, memory, source.lengths, &context);
+    let states = network.model.decode(&mut g, &weights, target, Some((memory, source.lengths)), &context);
     let logits = network.model.logits(&mut g, &weights, states);
     let next = g.argmax(logits);
     g.output("logits", logits);

@@ -9,7 +9,7 @@ mod import;
 mod tensors;
 
 use crate::models::transformer::Vocabulary;
-use crate::recipe::{Model, Norm, Positions};
+use crate::recipe::{Model, ModelKind, Norm, Positions};
 
 pub use export::{config, extras, generation_config};
 pub use import::Foreign;
@@ -49,6 +49,9 @@ const NORM_EPS: f64 = 1e-5;
 pub fn class(m: &Model, vocabulary: Vocabulary) -> Result<Class, String> {
     if m.norm_eps != NORM_EPS {
         return Err(format!("model.norm_eps = {:?} (its layer norms have {NORM_EPS:?})", m.norm_eps));
+    }
+    if m.kind == ModelKind::Gpt {
+        return Err("model.kind = \"gpt\" in this version of seqloom".into());
     }
     if m.positions == Positions::Rotary {
         return Err("model.positions = \"rotary\" in an encoder and decoder".into());

@@ -6,16 +6,20 @@ use crate::graph::{Graph, Memory, Resident, Value};
 use crate::models::transformer::{Context, Tokens, Transformer};
 use crate::ops::positions::{sinusoids, sinusoids_split};
 use crate::parameters::Parameters;
-use crate::recipe::{Positions, Recipe};
+use crate::recipe::{ModelKind, Positions, Recipe};
 use crate::tensor::{Tensor, Type};
 
 /// How many positions the network of a recipe has: `least`, and enough for its batches, which are padded to multiples
-/// of four, and for what it decodes. Learned ones are parameters: there are data.max_length of them, which never
-/// changes in a run, and neither sources nor translations go further.
+/// of four, and for what it decodes. Learned ones are parameters: there are data.max_length of them, for a language model
+/// train.block, which never changes in a run, and neither sources nor outputs go further.
 pub fn positions(recipe: &Recipe, least: usize) -> usize {
+    let trained = match recipe.model.kind {
+        ModelKind::Transformer => recipe.data.max_length,
+        ModelKind::Gpt => recipe.train.block,
+    };
     match recipe.model.positions {
-        Positions::Learned => recipe.data.max_length,
-        _ => recipe.data.max_length.max(recipe.decode.max_length).max(least).next_multiple_of(4),
+        Positions::Learned => trained,
+        _ => trained.max(recipe.decode.max_length).max(least).next_multiple_of(4),
     }
 }
 

@@ -21,6 +21,8 @@ choices! {
     ModelKind {
         /// Encoder and decoder of Vaswani et al. 2017, "Attention Is All You Need".
         Transformer = "transformer",
+        /// The decoder alone, pre-norm, as a language model (Radford et al. 2019, GPT-2).
+        Gpt = "gpt",
     }
     /// Where the layer norms are.
     Norm {
@@ -53,6 +55,8 @@ choices! {
     Init {
         /// Xavier-uniform projections, embeddings and learned positions from N(0, d_model^-0.5), biases 0.
         Xavier = "xavier",
+        /// Matrices from N(0, 0.02), those before a residual connection divided by the root of how many there are.
+        Gpt2 = "gpt2",
     }
     /// The corpora inside the program.
     Builtin {
@@ -108,22 +112,25 @@ table! {
     }
     /// The network.
     model: Model {
-        /// Architecture.
+        /// Architecture: "transformer" is an encoder and a decoder, "gpt" a decoder alone that goes on with a text. With
+        /// "gpt" other defaults hold for norm, activation, positions, scale_embedding, init and train.label_smoothing.
         kind: ModelKind = ModelKind::Transformer;
         /// Width of the vectors between layers; even where sinusoids are added, because they come in pairs.
         d_model: usize = 256, 2..=65_536;
         /// Attention heads of each layer; any divisor of d_model.
         heads: usize = 8, 1..=1024;
-        /// Encoder blocks.
+        /// Blocks of a "gpt".
+        layers: usize = 4, 1..=256;
+        /// Encoder blocks of a "transformer".
         encoder_layers: usize = 3, 1..=256;
-        /// Decoder blocks.
+        /// Decoder blocks of a "transformer".
         decoder_layers: usize = 3, 1..=256;
         /// Width inside the feed-forward layers.
         ffn: usize = 1024, 1..=262_144;
         /// Probability of dropping an element of embeddings, attention weights and the output of each sublayer.
         dropout: f64 = 0.1, 0.0..1.0;
         /// Layer norm: "post" is after each residual connection, as in the paper; "pre" is before each sublayer, inside
-        /// the residual connection, with a final norm behind the encoder's and the decoder's last block.
+        /// the residual connection, with a final norm behind the encoder's and the decoder's last block. A "gpt" is "pre".
         norm: Norm = Norm::Post;
         /// Added to the variance in a layer norm.
         norm_eps: f64 = 1e-5, (Excluded(0.0), Included(1.0));
@@ -133,8 +140,8 @@ table! {
         /// How a position is told; all but "learned" go on past the trained length.
         /// "sinusoidal": sines and cosines are added to the embeddings, interleaved, as in the paper.
         /// "sinusoidal_split": the same with all sines before all cosines, as in Marian.
-        /// "learned": a trained vector is added, one for each of data.max_length positions; longer sources are cut there,
-        /// and translations end there.
+        /// "learned": a trained vector is added, one for each of data.max_length positions ("gpt": train.block); longer
+        /// sources are cut there, and outputs end there.
         /// "rotary": nothing is added; in self-attention, elements i and i + D/2 of each query's and key's head (size D,
         /// even) are turned by position times 10000^(-2i/D), as in LLaMA.
         positions: Positions = Positions::Sinusoidal;
@@ -143,12 +150,13 @@ table! {
         /// One matrix for target embedding and output projection, and for the source embedding too where
         /// tokenizer.shared; false: each has its own.
         tie_embeddings: bool = true;
-        /// Biases in the projections and feed-forward layers.
+        /// Biases in the projections and feed-forward layers; in a "gpt" in the layer norms too.
         bias: bool = true;
-        /// Starting weights: "xavier" is Xavier-uniform, embeddings and learned positions N(0, d_model^-0.5).
+        /// Starting weights: "xavier" is Xavier-uniform, embeddings and learned positions N(0, d_model^-0.5); "gpt2" is
+        /// N(0, 0.02), divided by the root of the stack's residual connections where a matrix comes before one.
         init: Init = Init::Xavier;
     }
-    /// What it learns from: source and target, or tsv, or builtin; exactly one of the three.
+    /// What it learns from: source and target, or tsv, or builtin; exactly one of the three. A "gpt" learns from text.
     /// Paths are relative to the directory in which seqloom is started, not to the recipe's.
     data: Data {
         /// File of source sentences, one a line; "" = not set, here and below.
@@ -157,6 +165,8 @@ table! {
         target: String = String::new();
         /// File of pairs, source TAB target a line; CSV when its name ends in .csv.
         tsv: String = String::new();
+        /// "gpt": one file of text, all of it one sequence.
+        text: String = String::new();
         /// The corpus inside the program: English and French phrases, or sequences to be copied.
         builtin: Builtin = Builtin::None;
         /// Training pairs to take from the built-in corpus.
@@ -201,8 +211,10 @@ table! {
         epochs: u64 = 0, 0..=1_000_000;
         /// Source and target tokens in a batch, padding included.
         batch_tokens: usize = 4096, 1..=16_777_216;
-        /// Pairs in a batch instead; 0 = batch_tokens decides.
+        /// Pairs in a batch instead ("gpt": blocks); 0 = batch_tokens decides.
         batch_size: usize = 0, 0..=1_048_576;
+        /// "gpt": tokens that the model sees at once, its context length.
+        block: usize = 64, 1..=65_536;
         /// Batches whose gradients are added up for one step; the last step of an epoch has those that are left. The loss
         /// is the mean over the tokens of all of them.
         accumulate: usize = 1, 1..=65_536;
@@ -265,6 +277,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("phrasebook", include_str!("../recipes/phrasebook.toml")),
     ("copy", include_str!("../recipes/copy.toml")),
     ("multi30k", include_str!("../recipes/multi30k.toml")),
+    ("shakespeare", include_str!("../recipes/shakespeare.toml")),
 ];
 
 impl Recipe {
@@ -309,12 +322,28 @@ impl Recipe {
         check::conflict(self).map_or(Ok(()), |conflict| Err(conflict.text))
     }
 
+    /// The defaults of an architecture.
+    pub fn of_kind(kind: ModelKind) -> Recipe {
+        let mut recipe = Recipe::default();
+        recipe.model.kind = kind;
+        if kind == ModelKind::Gpt {
+            let m = &mut recipe.model;
+            (m.norm, m.activation, m.positions) = (Norm::Pre, Activation::Gelu, Positions::Learned);
+            (m.scale_embedding, m.init) = (false, Init::Gpt2);
+            recipe.train.label_smoothing = 0.0;
+        }
+        recipe
+    }
+
     /// Fails when there is nothing to learn from: a recipe may leave the files to who trains with it. `file` is its name
     /// for the message.
     pub fn require_data(&self, file: &str) -> Result<()> {
-        match check::has_data(self) {
-            true => Ok(()),
-            false => Err(Error::Input(format!(
+        match (check::has_data(self), self.model.kind) {
+            (true, _) => Ok(()),
+            (false, ModelKind::Gpt) => Err(Error::Input(format!(
+                "{file}: there is nothing to learn from; add --set data.text=FILE, a file of text"
+            ))),
+            (false, ModelKind::Transformer) => Err(Error::Input(format!(
                 "{file}: there is nothing to learn from; add --set data.source=FILE --set data.target=FILE, two files \
                  of which line n of one translates line n of the other, or set data.tsv or data.builtin"
             ))),

@@ -138,7 +138,7 @@ impl Decoding {
         let source = network.source_tokens(&mut g, rows, width);
         let target = network.target_tokens(&mut g, "target", rows, read);
         let memory = network.model.encode(&mut g, &weights, source, &context);
-        let states = network.model.decode(&mut g, &weights, target, memory, source.lengths, &context);
+        let states = network.model.decode(&mut g, &weights, target, Some((memory, source.lengths)), &context);
         let logits = network.model.logits(&mut g, &weights, states);
         g.output("memory", memory);
         g.output("logits", logits);

@@ -1,16 +1,25 @@
-//! From a recipe's data section to sentence pairs.
+//! From a recipe's data section to text, tokenizers and batches.
 
 use super::files;
 use seqloom::error::{Error, Result};
-use seqloom::recipe::{Builtin, Recipe};
+use seqloom::recipe::{Builtin, ModelKind, Recipe, TokenizerKind};
+use seqloom::text::batch::{BUCKETS, Batches, Buckets, encode_pairs};
 use seqloom::text::copy::copy;
 use seqloom::text::corpus::{self, Corpus, Pair};
 use seqloom::text::phrasebook::phrasebook;
-use seqloom::text::tokenizer::{Tokenizers, UNK};
+use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers, UNK};
 use std::path::Path;
 
-/// Raw text, split.
-pub struct Data {
+/// What a recipe learns from.
+pub enum Data {
+    /// Sentences and their translations.
+    Pairs(Pairs),
+    /// One text.
+    Text(Text),
+}
+
+/// Raw pairs, split.
+pub struct Pairs {
     /// To learn from.
     pub train: Vec<Pair>,
     /// To judge by while training.
@@ -21,19 +30,111 @@ pub struct Data {
     pub report: String,
 }
 
+/// A raw text, split.
+pub struct Text {
+    /// To learn from.
+    pub train: String,
+    /// Its last part, to judge by.
+    pub valid: String,
+    /// One line that says what was read.
+    pub report: String,
+}
+
+/// Encoded data.
+pub struct Sets {
+    /// To learn from.
+    pub train: Batches,
+    /// To judge by.
+    pub valid: Batches,
+    /// Pairs that were left out, see [`unfit`].
+    pub dropped: usize,
+}
+
 /// Reads what the recipe names. Errors: a file is missing, empty, not UTF-8, or not parallel.
 pub fn load(recipe: &Recipe) -> Result<Data> {
+    match recipe.data.text.as_str() {
+        "" => pairs(recipe).map(Data::Pairs),
+        file => text(file, recipe.data.valid_fraction).map(Data::Text),
+    }
+}
+
+impl Data {
+    /// One line that says what was read.
+    pub fn report(&self) -> &str {
+        match self {
+            Data::Pairs(pairs) => &pairs.report,
+            Data::Text(text) => &text.report,
+        }
+    }
+
+    /// Learns tokenizers from what is trained on. Errors: it holds nothing to learn from.
+    pub fn learn_tokenizers(&self, recipe: &Recipe) -> Result<Tokenizers> {
+        let t = &recipe.tokenizer;
+        let kind = match t.kind {
+            TokenizerKind::Bpe => Kind::Bpe,
+            TokenizerKind::Char => Kind::Char,
+            TokenizerKind::Word => Kind::Word,
+        };
+        let rules = Rules { kind, vocab_size: t.vocab_size, lowercase: t.lowercase, min_frequency: t.min_frequency };
+        let pairs = match self {
+            Data::Text(text) => {
+                return Ok(Tokenizers::Shared(Tokenizer::learn(&rules, text.train.split_inclusive('\n'))?));
+            }
+            Data::Pairs(pairs) => &pairs.train,
+        };
+        let (sources, targets) = (pairs.iter().map(|p| p.0.as_str()), pairs.iter().map(|p| p.1.as_str()));
+        Ok(match t.shared {
+            true => Tokenizers::Shared(Tokenizer::learn(&rules, sources.chain(targets))?),
+            false => Tokenizers::Separate {
+                source: Tokenizer::learn(&rules, sources)?,
+                target: Tokenizer::learn(&rules, targets)?,
+            },
+        })
+    }
+
+    /// Everything as token ids in batches. Errors: nothing is left to train or to validate on.
+    pub fn sets(&self, recipe: &Recipe, tokenizers: &Tokenizers) -> Result<Sets> {
+        let t = &recipe.train;
+        let pairs = match self {
+            Data::Text(text) => {
+                let rows = if t.batch_size > 0 { t.batch_size } else { t.batch_tokens / t.block };
+                let batches = |text: &str| Batches::text(tokenizers.source().encode_text(text), t.block, rows);
+                return Ok(Sets { train: batches(&text.train)?, valid: batches(&text.valid)?, dropped: 0 });
+            }
+            Data::Pairs(pairs) => pairs,
+        };
+        let mut dropped = 0;
+        let mut batches = |pairs: &[Pair], what| {
+            let (examples, unfit) = encode_pairs(tokenizers, pairs, recipe.data.marks, recipe.data.max_length);
+            some_left(examples.len(), unfit, what, recipe)?;
+            dropped += unfit;
+            Batches::new(Buckets::choose(&examples, t.batch_tokens, t.batch_size, BUCKETS)?, examples)
+        };
+        let (train, valid) = (batches(&pairs.train, "training")?, batches(&pairs.valid, "validation")?);
+        Ok(Sets { train, valid, dropped })
+    }
+}
+
+fn text(file: &str, valid_fraction: f64) -> Result<Text> {
+    let bytes = files::read(Path::new(file))?;
+    let all = corpus::whole(file, &bytes)?;
+    let (train, valid) = corpus::split_text(file, all, valid_fraction)?;
+    let report = format!("{} characters of text", all.chars().count());
+    Ok(Text { train: train.into(), valid: valid.into(), report })
+}
+
+fn pairs(recipe: &Recipe) -> Result<Pairs> {
     let d = &recipe.data;
     match d.builtin {
         Builtin::Phrasebook => {
             let book = phrasebook(recipe.train.seed, d.pairs);
             let report = format!("{} pairs of the built-in phrasebook", book.train.len());
-            return Ok(Data { train: book.train, valid: book.valid, test: book.test, report });
+            return Ok(Pairs { train: book.train, valid: book.valid, test: book.test, report });
         }
         Builtin::Copy => {
             let [train, valid, test] = copy(recipe.train.seed, d.pairs);
             let report = format!("{} sequences to be copied", train.len());
-            return Ok(Data { train, valid, test, report });
+            return Ok(Pairs { train, valid, test, report });
         }
         Builtin::None => {}
     }
@@ -47,7 +148,7 @@ pub fn load(recipe: &Recipe) -> Result<Data> {
         ("", tsv) => (all.pairs, table(tsv)?.pairs),
         (source, _) => (all.pairs, parallel(source, &d.valid_target)?.pairs),
     };
-    Ok(Data { train, test: valid.clone(), valid, report })
+    Ok(Pairs { train, test: valid.clone(), valid, report })
 }
 
 fn table(file: &str) -> Result<Corpus> {
@@ -61,7 +162,7 @@ fn parallel(source: &str, target: &str) -> Result<Corpus> {
 }
 
 /// Fails when every pair was dropped.
-pub fn some_left(kept: usize, dropped: usize, what: &str, recipe: &Recipe) -> Result<()> {
+fn some_left(kept: usize, dropped: usize, what: &str, recipe: &Recipe) -> Result<()> {
     match kept {
         0 => {
             Err(Error::Input(format!("all {dropped} {what} pairs have {}; raise it", unfit(recipe, &longest(recipe)))))
@@ -87,7 +188,7 @@ pub fn unfit(recipe: &Recipe, longest: &str) -> String {
 
 /// The token that decoding starts from where sentences have no marks. Errors: decode.start is not one.
 pub fn start(recipe: &Recipe, tokenizers: &Tokenizers) -> Result<Option<u32>> {
-    if recipe.data.marks {
+    if recipe.data.marks || recipe.model.kind == ModelKind::Gpt {
         return Ok(None);
     }
     let start = &recipe.decode.start;

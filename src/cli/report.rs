@@ -105,20 +105,21 @@ impl Report {
     }
 
     /// The numbers of an evaluation after the last step.
-    pub fn evaluation(&mut self, e: &Evaluation, scores: Scores) {
+    pub fn evaluation(&mut self, e: &Evaluation, scores: Option<Scores>) {
         if let Some(Value::Object(row)) = self.rows.last_mut() {
             row.insert("valid_loss".into(), json!(e.loss));
             row.insert("valid_perplexity".into(), json!(e.nll.exp()));
-            row.insert("bleu".into(), json!(scores.bleu));
-            row.insert("chrf".into(), json!(scores.chrf));
+            if let Some(scores) = scores {
+                row.insert("bleu".into(), json!(scores.bleu));
+                row.insert("chrf".into(), json!(scores.chrf));
+            }
         }
         let step = self.rows.last().and_then(|r| r["step"].as_u64()).unwrap_or(0);
+        let scores = scores.map_or(String::new(), |s| format!("BLEU {:.2}, chrF {:.2}, ", s.bleu, s.chrf));
         self.say(&format!(
-            "step {step}: validation loss {:.4}, perplexity {:.3}, BLEU {:.2}, chrF {:.2}, {} so far",
+            "step {step}: validation loss {:.4}, perplexity {:.3}, {scores}{} so far",
             e.loss,
             e.nll.exp(),
-            scores.bleu,
-            scores.chrf,
             clock(self.seconds())
         ));
     }

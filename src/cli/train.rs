@@ -4,7 +4,7 @@ mod session;
 
 pub use session::score;
 
-use super::data;
+use super::data::{self, Sets};
 use super::report::Report;
 use super::run_dir::{RunDir, TrainingState};
 use super::translate::decoder;
@@ -16,10 +16,9 @@ use seqloom::error::{Error, Result};
 use seqloom::interchange;
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::{Network, positions};
-use seqloom::recipe::{Recipe, TokenizerKind};
-use seqloom::text::batch::{BUCKETS, Batches, Buckets, Example, encode_pairs};
-use seqloom::text::corpus::Pair;
-use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers};
+use seqloom::recipe::Recipe;
+use seqloom::text::batch::Batches;
+use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::{Footprint, Planned, Trainer};
 use session::{Session, out_of_patience};
 use std::path::{Path, PathBuf};
@@ -68,18 +67,13 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     let tokenizers = match &origin {
         _ if begun => run.tokenizers(&recipe)?,
         Some(origin) => origin.tokenizers.clone(),
-        None => learn_tokenizers(&recipe, &data.train)?,
+        None => data.learn_tokenizers(&recipe)?,
     };
-    let (train, train_dropped) = encode_pairs(&tokenizers, &data.train, recipe.data.marks, recipe.data.max_length);
-    let (valid, valid_dropped) = encode_pairs(&tokenizers, &data.valid, recipe.data.marks, recipe.data.max_length);
     let start = data::start(&recipe, &tokenizers)?;
-    data::some_left(train.len(), train_dropped, "training", &recipe)?;
-    data::some_left(valid.len(), valid_dropped, "validation", &recipe)?;
+    let Sets { train, valid, dropped } = data.sets(&recipe, &tokenizers)?;
     let checksum = checksum(&train, &valid);
-    let (train, valid) = (batches(&recipe, train)?, batches(&recipe, valid)?);
-    eprintln!("data: {}; {} to train, {} to validate", data.report, train.examples().len(), valid.examples().len());
-    if train_dropped + valid_dropped > 0 {
-        let dropped = train_dropped + valid_dropped;
+    eprintln!("data: {}; {} to train, {} to validate", data.report(), train.count(), valid.count());
+    if dropped > 0 {
         eprintln!("data: {dropped} pairs are dropped: they have {}", data::unfit(&recipe, &data::longest(&recipe)));
     }
 
@@ -99,7 +93,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     if let Err(what) = interchange::class(&recipe.model, tokenizers.vocabulary()) {
         eprintln!("model: transformers cannot open it: it has no class for {what}");
     }
-    let decoder = decoder(&mut network, &recipe, start);
+    let decoder = (!model.is_decoder_only()).then(|| decoder(&mut network, &recipe, start));
     let planned = Planned::new(network, recipe.clone(), train, valid)?;
     // Before it is asked for: who has too little wants to know how much it was.
     say_footprint(&planned.footprint(), binding);
@@ -186,24 +180,6 @@ fn check_same(run: &RunDir, recipe: &Recipe) -> Result<()> {
     )))
 }
 
-fn learn_tokenizers(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizers> {
-    let kind = match recipe.tokenizer.kind {
-        TokenizerKind::Bpe => Kind::Bpe,
-        TokenizerKind::Char => Kind::Char,
-        TokenizerKind::Word => Kind::Word,
-    };
-    let t = &recipe.tokenizer;
-    let rules = Rules { kind, vocab_size: t.vocab_size, lowercase: t.lowercase, min_frequency: t.min_frequency };
-    let (sources, targets) = (pairs.iter().map(|p| p.0.as_str()), pairs.iter().map(|p| p.1.as_str()));
-    Ok(match t.shared {
-        true => Tokenizers::Shared(Tokenizer::learn(&rules, sources.chain(targets))?),
-        false => Tokenizers::Separate {
-            source: Tokenizer::learn(&rules, sources)?,
-            target: Tokenizer::learn(&rules, targets)?,
-        },
-    })
-}
-
 fn vocabulary(tokenizers: &Tokenizers) -> String {
     match tokenizers.vocabulary() {
         Vocabulary::Shared(tokens) => format!("{tokens} tokens in the vocabulary"),
@@ -211,18 +187,9 @@ fn vocabulary(tokenizers: &Tokenizers) -> String {
     }
 }
 
-fn batches(recipe: &Recipe, examples: Vec<Example>) -> Result<Batches> {
-    let t = &recipe.train;
-    let buckets = Buckets::choose(&examples, t.batch_tokens, t.batch_size, BUCKETS)?;
-    Batches::new(buckets, examples)
-}
-
 /// Over every token: tells a resumed run that its data is still the same.
-fn checksum(train: &[Example], valid: &[Example]) -> String {
-    let [end, last] = [u64::from(u32::MAX), u64::MAX];
-    let tokens = |side: &[u32]| side.iter().map(|id| u64::from(*id)).chain([end]).collect::<Vec<_>>();
-    let pair = |e: &Example| [tokens(e.source()), tokens(e.target())].concat();
-    device::fnv(train.iter().flat_map(pair).chain([last]).chain(valid.iter().flat_map(pair)))
+fn checksum(train: &Batches, valid: &Batches) -> String {
+    device::fnv(train.tokens().into_iter().chain([u64::MAX]).chain(valid.tokens()))
 }
 
 /// Lines on what training takes of the device's memory.

@@ -9,7 +9,7 @@ use seqloom::decode::Decoder;
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::Transformer;
 use seqloom::network::{Network, positions};
-use seqloom::recipe::Recipe;
+use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::corpus;
 use seqloom::text::tokenizer::Tokenizers;
 use std::io::Read;
@@ -48,6 +48,10 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let run = RunDir::new(dir);
     let recipe = run.recipe()?;
     let tokenizers = run.tokenizers(&recipe)?;
+    if recipe.model.kind == ModelKind::Gpt {
+        let dir = dir.display();
+        return Err(Error::Input(format!("{dir} holds a language model, which goes on with a text and translates none")));
+    }
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
     let (file, parameters) = run.model(&recipe, &model)?;
     let opened = device::open(device)?;

@@ -1,11 +1,13 @@
-//! The encoder–decoder Transformer (Vaswani et al. 2017), post-norm as in the paper or pre-norm (Xiong et al. 2020).
+//! The Transformer: encoder and decoder (Vaswani et al. 2017), post-norm as in the paper or pre-norm (Xiong et al. 2020),
+//! or the decoder alone as a language model (Radford et al. 2019).
 
+mod names;
 mod sublayers;
 
 use crate::graph::{Graph, Value};
 use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
-use crate::recipe::{self, Model, Norm, Positions};
+use crate::recipe::{self, Model, ModelKind, Norm, Positions};
 
 /// How many tokens each side knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ pub struct Transformer {
     pub d_model: usize,
     /// Attention heads, H.
     pub heads: usize,
-    /// Encoder blocks.
+    /// Encoder blocks; none where there is only a decoder.
     pub encoder_layers: usize,
     /// Decoder blocks.
     pub decoder_layers: usize,
@@ -74,8 +76,10 @@ pub struct Transformer {
     pub scale_embedding: bool,
     /// One matrix for the target's embedding and the output, and for the source's too where the vocabulary is shared.
     pub tie_embeddings: bool,
-    /// Linear layers have biases.
+    /// Linear layers have biases; without an encoder layer norms too, which otherwise have them in any case.
     pub bias: bool,
+    /// How weights start.
+    pub init: recipe::Init,
 }
 
 /// The values that make the masks and the positions.
@@ -103,18 +107,25 @@ pub struct Tokens {
     pub by_token: Value,
 }
 
+/// Standard deviation of GPT-2's weights at the start.
+const GPT2_DEVIATION: f64 = 0.02;
+
 /// Keys and values of one attention, (B, T, C) each.
 pub type KeysValues = (Value, Value);
 
 impl Transformer {
     /// The model of a recipe, for a vocabulary; a number is a shared one.
     pub fn new(m: &Model, vocabulary: impl Into<Vocabulary>) -> Transformer {
+        let (encoder_layers, decoder_layers) = match m.kind {
+            ModelKind::Transformer => (m.encoder_layers, m.decoder_layers),
+            ModelKind::Gpt => (0, m.layers),
+        };
         Transformer {
             vocabulary: vocabulary.into(),
             d_model: m.d_model,
             heads: m.heads,
-            encoder_layers: m.encoder_layers,
-            decoder_layers: m.decoder_layers,
+            encoder_layers,
+            decoder_layers,
             ffn: m.ffn,
             // What is below one may round to it.
             dropout: (m.dropout as f32).min(1.0 - f32::EPSILON / 2.0),
@@ -125,85 +136,74 @@ impl Transformer {
             scale_embedding: m.scale_embedding,
             tie_embeddings: m.tie_embeddings,
             bias: m.bias,
+            init: m.init,
         }
     }
 
-    /// Every parameter: Marian's names and, for pre-norm, Pegasus's; linear weights as (out, in). Of learned positions
-    /// there are as many as asked for.
+    /// Whether there is no encoder: a language model.
+    pub fn is_decoder_only(&self) -> bool {
+        self.encoder_layers == 0
+    }
+
+    /// Every parameter: Marian's names, Pegasus's where pre-norm, GPT-2's without an encoder; linear weights as (out, in).
+    /// Of learned positions there are as many as asked for.
     pub fn declarations(&self, positions: usize) -> Vec<Declaration> {
         let mut all = vec![];
         let d = self.d_model;
         let mut declare = |name: String, dims: &[usize], init| all.push(Declaration { name, dims: dims.into(), init });
-        let embedding = Init::Normal((d as f64).powf(-0.5));
+        let (embedding, weight) = match self.init {
+            recipe::Init::Xavier => (Init::Normal((d as f64).powf(-0.5)), Init::Xavier),
+            recipe::Init::Gpt2 => (Init::Normal(GPT2_DEVIATION), Init::Normal(GPT2_DEVIATION)),
+        };
         let (source, target) = (self.vocabulary.source(), self.vocabulary.target());
         let (read, written) = (self.embedding("decoder"), self.output_embedding());
-        let mut tables = vec![(self.embedding("encoder"), source), (read, target), (written, target)];
+        let mut tables = vec![(read, target), (written, target)];
+        if !self.is_decoder_only() {
+            tables.insert(0, (self.embedding("encoder"), source));
+        }
         // A matrix that has several uses is one parameter.
         tables.dedup();
         for (table, tokens) in tables {
             declare(table, &[tokens, d], embedding);
         }
         if self.positions == Positions::Learned {
-            for stack in ["encoder", "decoder"] {
-                declare(format!("model.{stack}.embed_positions.weight"), &[positions, d], embedding);
+            for stack in self.stacks() {
+                declare(self.position_table(stack.name), &[positions, d], embedding);
             }
         }
-        let mut linear = |name: String, out: usize, input: usize| {
-            declare(format!("{name}.weight"), &[out, input], Init::Xavier);
-            if self.bias {
-                declare(format!("{name}.bias"), &[out], Init::Constant(0.0));
-            }
-        };
-        for (stack, layers, attentions) in self.stacks() {
-            for i in 0..layers {
-                let layer = format!("model.{stack}.layers.{i}");
-                for attention in attentions {
-                    for projection in ["q_proj", "k_proj", "v_proj", "out_proj"] {
-                        linear(format!("{layer}.{attention}.{projection}"), d, d);
-                    }
+        for stack in self.stacks() {
+            // What is added up over a stack shall not grow with its depth.
+            let residuals = (stack.layers * (stack.attentions.len() + 1)) as f64;
+            let last = match self.init {
+                recipe::Init::Xavier => weight,
+                recipe::Init::Gpt2 => Init::Normal(GPT2_DEVIATION / residuals.sqrt()),
+            };
+            let mut linear = |name: String, out: usize, input: usize, init| {
+                declare(format!("{name}.weight"), &[out, input], init);
+                if self.bias {
+                    declare(format!("{name}.bias"), &[out], Init::Constant(0.0));
                 }
-                linear(format!("{layer}.fc1"), self.ffn, d);
-                linear(format!("{layer}.fc2"), d, self.ffn);
+            };
+            for i in 0..stack.layers {
+                let layer = self.layer(stack.name, i);
+                for attention in stack.attentions {
+                    for projection in ["q_proj", "k_proj", "v_proj"] {
+                        linear(self.attention_name(&layer, attention, projection), d, d, weight);
+                    }
+                    linear(self.attention_name(&layer, attention, "out_proj"), d, d, last);
+                }
+                let [inner, outer] = self.ffn_names(&layer);
+                linear(inner, self.ffn, d, weight);
+                linear(outer, d, self.ffn, last);
             }
         }
-        for norm in self.stacks().into_iter().flat_map(|(stack, ..)| self.norms(stack)) {
+        for norm in self.stacks().iter().flat_map(|stack| self.norms(stack.name)) {
             declare(format!("{norm}.weight"), &[d], Init::Constant(1.0));
-            declare(format!("{norm}.bias"), &[d], Init::Constant(0.0));
+            if self.bias || !self.is_decoder_only() {
+                declare(format!("{norm}.bias"), &[d], Init::Constant(0.0));
+            }
         }
         all
-    }
-
-    /// Name of the matrix (tokens, C) that embeds what "encoder" or "decoder" reads.
-    fn embedding(&self, stack: &str) -> String {
-        match (self.vocabulary, self.tie_embeddings) {
-            (Vocabulary::Shared(_), true) => "model.shared.weight".into(),
-            _ => format!("model.{stack}.embed_tokens.weight"),
-        }
-    }
-
-    /// Name of the matrix (V, C) that makes logits of states.
-    fn output_embedding(&self) -> String {
-        if self.tie_embeddings { self.embedding("decoder") } else { "lm_head.weight".into() }
-    }
-
-    /// Name, layers and attentions of a layer of both stacks.
-    fn stacks(&self) -> [(&'static str, usize, &'static [&'static str]); 2] {
-        [
-            ("encoder", self.encoder_layers, &["self_attn"]),
-            ("decoder", self.decoder_layers, &["self_attn", "encoder_attn"]),
-        ]
-    }
-
-    /// The layer norms of a stack in the order in which they are applied: one for every sublayer, and before those the
-    /// final one comes last.
-    fn norms(&self, stack: &str) -> Vec<String> {
-        let (_, layers, attentions) = self.stacks().into_iter().find(|s| s.0 == stack).expect("one of the two");
-        let of_layer = |i: usize| {
-            let name = move |norm: &str| format!("model.{stack}.layers.{i}.{norm}_layer_norm");
-            attentions.iter().chain(&["final"]).map(move |norm| name(norm))
-        };
-        let last = (self.norm == Norm::Pre).then(|| format!("model.{stack}.layer_norm"));
-        (0..layers).flat_map(of_layer).chain(last).collect()
     }
 
     /// The encoder's states (B, S, C).
@@ -213,41 +213,40 @@ impl Transformer {
             let seen = self.seen(g, source.lengths, false, c);
             for i in 0..self.encoder_layers {
                 g.scoped(&format!("layers.{i}"), |g| {
-                    let name = format!("model.encoder.layers.{i}");
-                    let kv = g
-                        .scoped("self_attn", |g| self.own_keys_values(g, w, &format!("{name}.self_attn"), x.normed, c));
-                    self.attention(g, w, &format!("{name}.self_attn"), &mut x, kv, seen, c);
-                    self.feed_forward(g, w, &name, &mut x, c);
+                    let layer = self.layer("encoder", i);
+                    let kv = g.scoped("self_attn", |g| self.own_keys_values(g, w, &layer, x.normed, c));
+                    self.attention(g, w, [&layer, "self_attn"], &mut x, kv, seen, c);
+                    self.feed_forward(g, w, &layer, &mut x, c);
                 });
             }
             x.normed
         })
     }
 
-    /// The decoder's states (B, T, C) for all positions at once: what training runs.
+    /// The decoder's states (B, T, C) for all positions at once: what training runs. `memory` is the encoder's states with
+    /// their lengths, none where there is no encoder.
     pub fn decode(
         &self,
         g: &mut Graph,
         w: &Weights,
         target: Tokens,
-        memory: Value,
-        memory_lengths: Value,
+        memory: Option<(Value, Value)>,
         c: &Context,
     ) -> Value {
         g.scoped("decoder", |g| {
             let mut x = self.stream(g, w, "decoder", target, c);
             let own = self.seen(g, target.lengths, true, c);
-            let encoded = self.seen(g, memory_lengths, false, c);
+            let encoded = memory.map(|(memory, lengths)| (memory, self.seen(g, lengths, false, c)));
             for i in 0..self.decoder_layers {
-                let name = format!("model.decoder.layers.{i}");
+                let layer = self.layer("decoder", i);
                 g.scoped(&format!("layers.{i}"), |g| {
-                    let kv = g
-                        .scoped("self_attn", |g| self.own_keys_values(g, w, &format!("{name}.self_attn"), x.normed, c));
-                    self.attention(g, w, &format!("{name}.self_attn"), &mut x, kv, own, c);
-                    let kv =
-                        g.scoped("encoder_attn", |g| self.keys_values(g, w, &format!("{name}.encoder_attn"), memory));
-                    self.attention(g, w, &format!("{name}.encoder_attn"), &mut x, kv, encoded, c);
-                    self.feed_forward(g, w, &name, &mut x, c);
+                    let kv = g.scoped("self_attn", |g| self.own_keys_values(g, w, &layer, x.normed, c));
+                    self.attention(g, w, [&layer, "self_attn"], &mut x, kv, own, c);
+                    if let Some((memory, seen)) = encoded {
+                        let kv = g.scoped("encoder_attn", |g| self.keys_values(g, w, &layer, "encoder_attn", memory));
+                        self.attention(g, w, [&layer, "encoder_attn"], &mut x, kv, seen, c);
+                    }
+                    self.feed_forward(g, w, &layer, &mut x, c);
                 });
             }
             x.normed
@@ -256,7 +255,7 @@ impl Transformer {
 
     /// Keys and values of the encoder–decoder attention of every decoder layer: computed once per source.
     pub fn encoded_keys_values(&self, g: &mut Graph, w: &Weights, memory: Value) -> Vec<KeysValues> {
-        let layer = |i: usize| self.keys_values(g, w, &format!("model.decoder.layers.{i}.encoder_attn"), memory);
+        let layer = |i: usize| self.keys_values(g, w, &self.layer("decoder", i), "encoder_attn", memory);
         (0..self.decoder_layers).map(layer).collect()
     }
 
@@ -279,14 +278,14 @@ impl Transformer {
         let other = self.seen(g, encoded_lengths, false, c);
         let mut grown = vec![];
         for i in 0..self.decoder_layers {
-            let name = format!("model.decoder.layers.{i}");
-            let (k, v) = self.own_keys_values(g, w, &format!("{name}.self_attn"), x.normed, c);
+            let layer = self.layer("decoder", i);
+            let (k, v) = self.own_keys_values(g, w, &layer, x.normed, c);
             let k = g.cache_append(caches[i].0, k, c.start);
             let v = g.cache_append(caches[i].1, v, c.start);
             grown.push((k, v));
-            self.attention(g, w, &format!("{name}.self_attn"), &mut x, (k, v), own, c);
-            self.attention(g, w, &format!("{name}.encoder_attn"), &mut x, encoded[i], other, c);
-            self.feed_forward(g, w, &name, &mut x, c);
+            self.attention(g, w, [&layer, "self_attn"], &mut x, (k, v), own, c);
+            self.attention(g, w, [&layer, "encoder_attn"], &mut x, encoded[i], other, c);
+            self.feed_forward(g, w, &layer, &mut x, c);
         }
         (x.normed, grown)
     }
@@ -308,7 +307,7 @@ impl Transformer {
         let x = g.embedding(tokens.ids, w.get(&self.embedding(stack)), tokens.by_token, scale);
         let x = match (self.positions, c.positions) {
             (Positions::Rotary, _) => x,
-            (Positions::Learned, _) => g.positions(x, w.get(&format!("model.{stack}.embed_positions.weight")), c.start),
+            (Positions::Learned, _) => g.positions(x, w.get(&self.position_table(stack)), c.start),
             (_, table) => g.positions(x, table.expect("a table of sinusoids"), c.start),
         };
         self.drop(g, x, c, "embedding")

@@ -1,9 +1,9 @@
 //! What one key alone cannot tell: keys that must fit each other.
 
-use super::{Builtin, Optimizer, Positions, Recipe, Schedule};
+use super::{Builtin, ModelKind, Norm, Optimizer, Positions, Recipe, Schedule};
 
 /// The keys that say where the training data is.
-pub(super) const SOURCES: [&str; 4] = ["data.source", "data.target", "data.tsv", "data.builtin"];
+pub(super) const SOURCES: [&str; 5] = ["data.source", "data.target", "data.tsv", "data.text", "data.builtin"];
 /// The keys that say where the validation data is.
 pub(super) const VALIDATION: [&str; 3] = ["data.valid_source", "data.valid_target", "data.valid_tsv"];
 
@@ -17,6 +17,11 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let sgd = t.optimizer == Optimizer::Sgd;
     let only = |what: &str| format!("only {what} reads it");
     let validation = d.builtin != Builtin::None || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
+    let gpt = recipe.model.kind == ModelKind::Gpt;
+    let (by_gpt, by_others) = (only("the kind \"gpt\""), "the kind \"gpt\" does not read it".to_string());
+    let pairs = ["data.max_length", "data.marks", "tokenizer.shared", "model.encoder_layers", "model.decoder_layers"];
+    let of_kind = ["model.layers", "train.block"].map(|key| (!gpt, key, by_gpt.clone()));
+    let of_pairs = pairs.map(|key| (gpt, key, by_others.clone()));
     let keys = [
         (t.epochs > 0, "train.steps", format!("train.epochs = {} decides", t.epochs)),
         (t.batch_size > 0, "train.batch_tokens", format!("train.batch_size = {} decides", t.batch_size)),
@@ -28,7 +33,7 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
         (d.builtin == Builtin::None, "data.pairs", "only the built-in corpora have so many".into()),
         (validation, "data.valid_fraction", "there are pairs to validate on".into()),
     ];
-    keys.into_iter().filter(|(idle, ..)| *idle).map(|(_, key, why)| (key, why)).collect()
+    keys.into_iter().chain(of_kind).chain(of_pairs).filter(|(idle, ..)| *idle).map(|(_, key, why)| (key, why)).collect()
 }
 
 /// Keys that do not fit each other.
@@ -41,7 +46,8 @@ pub(super) struct Conflict {
 
 /// The first rule that `recipe` breaks.
 pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
-    let rules = [name, even_width, heads, even_heads, one_source, pairs_of_files, validation, start, least_rate];
+    let rules =
+        [name, even_width, heads, even_heads, pre_norm, one_source, data_of_kind, pairs_of_files, validation, start, least_rate];
     rules.iter().find_map(|rule| rule(recipe))
 }
 
@@ -110,8 +116,9 @@ fn sources(recipe: &Recipe) -> Vec<&'static str> {
     let data = &recipe.data;
     let files = [("data.source", &data.source), ("data.target", &data.target)].into_iter().find(|(_, f)| !f.is_empty());
     let tsv = (!data.tsv.is_empty()).then_some("data.tsv");
+    let text = (!data.text.is_empty()).then_some("data.text");
     let builtin = (data.builtin != Builtin::None).then_some("data.builtin");
-    [files.map(|(key, _)| key), tsv, builtin].into_iter().flatten().collect()
+    [files.map(|(key, _)| key), tsv, text, builtin].into_iter().flatten().collect()
 }
 
 fn one_source(recipe: &Recipe) -> Option<Conflict> {
@@ -120,10 +127,28 @@ fn one_source(recipe: &Recipe) -> Option<Conflict> {
         [first, second, ..] => Some(Conflict {
             keys: vec![second, first],
             text: format!(
-                "{second}: {first} is set too; keep one of data.source with data.target, data.tsv, data.builtin"
+                "{second}: {first} is set too; keep one of data.source with data.target, data.tsv, data.text, data.builtin"
             ),
         }),
     }
+}
+
+fn pre_norm(recipe: &Recipe) -> Option<Conflict> {
+    (recipe.model.kind == ModelKind::Gpt && recipe.model.norm == Norm::Post).then(|| Conflict {
+        keys: vec!["model.norm", "model.kind"],
+        text: "model.norm: a \"gpt\" is \"pre\"; leave it out".into(),
+    })
+}
+
+/// A language model learns from a text, the others from pairs.
+fn data_of_kind(recipe: &Recipe) -> Option<Conflict> {
+    let gpt = recipe.model.kind == ModelKind::Gpt;
+    let found = sources(recipe).into_iter().find(|key| (*key == "data.text") != gpt)?;
+    let text = match gpt {
+        true => format!("{found}: the kind \"gpt\" learns from data.text, one file of text"),
+        false => "data.text: only the kind \"gpt\" learns from a text; the kind \"transformer\" needs pairs".into(),
+    };
+    Some(Conflict { keys: vec![found, "model.kind"], text })
 }
 
 fn pairs_of_files(recipe: &Recipe) -> Option<Conflict> {
@@ -201,7 +226,7 @@ mod tests {
 
     #[test]
     fn there_is_one_source_of_data() {
-        let keep = "keep one of data.source with data.target, data.tsv, data.builtin";
+        let keep = "keep one of data.source with data.target, data.tsv, data.text, data.builtin";
         let nothing = Recipe::parse("my.toml", "", &[]).unwrap().require_data("my.toml").unwrap_err();
         assert!(nothing.to_string().starts_with("my.toml: there is nothing to learn from; add --set data.source=FILE"));
         assert_eq!(nothing.exit_code(), 2);

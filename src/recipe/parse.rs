@@ -39,7 +39,8 @@ pub(super) fn parse(file: &str, text: &str, overrides: &[String]) -> Result<Reci
     settings.retain(|setting| idle.iter().all(|(key, _)| *key != setting.key.path));
     settings.extend(overrides);
     let recipe = assemble(file, &settings)?;
-    let says = |key: &str| settings.iter().rfind(|s| s.key.path == key && !s.is_default());
+    let defaults = Recipe::of_kind(recipe.model.kind);
+    let says = |key: &str| settings.iter().rfind(|s| s.key.path == key && !s.says(&defaults));
     let vain = check::idle(&recipe).into_iter().find_map(|(key, why)| Some((says(key)?, why)));
     match vain {
         Some((s, why)) => fail(&s.place, format!("{}: has no effect: {why}; leave it out", s.key.path)),
@@ -77,8 +78,12 @@ fn assemble(file: &str, settings: &[Setting]) -> Result<Recipe> {
 }
 
 /// The defaults with these settings, whether or not they fit each other.
-fn apply<'a>(settings: impl IntoIterator<Item = &'a Setting<'a>>) -> Result<Recipe> {
+fn apply<'a>(settings: impl IntoIterator<Item = &'a Setting<'a>> + Clone) -> Result<Recipe> {
+    // What the defaults are depends on one of the settings.
     let mut recipe = Recipe::default();
+    let mut kinds = settings.clone().into_iter().filter(|setting| setting.key.path == "model.kind");
+    kinds.try_for_each(|setting| setting.apply(&mut recipe))?;
+    let mut recipe = Recipe::of_kind(recipe.model.kind);
     settings.into_iter().try_for_each(|setting| setting.apply(&mut recipe))?;
     Ok(recipe)
 }
@@ -93,9 +98,9 @@ impl Setting<'_> {
     }
 
     /// Whether it says what holds without it. A stored recipe says every key.
-    fn is_default(&self) -> bool {
-        let mut recipe = Recipe::default();
-        self.apply(&mut recipe).is_ok() && recipe == Recipe::default()
+    fn says(&self, defaults: &Recipe) -> bool {
+        let mut recipe = defaults.clone();
+        self.apply(&mut recipe).is_ok() && recipe == *defaults
     }
 
     fn apply(&self, recipe: &mut Recipe) -> Result<()> {

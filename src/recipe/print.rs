@@ -9,7 +9,7 @@ const WIDTH: usize = 120;
 
 /// Every key with its documentation above it, what it may be and its default behind it, or above it where that is long.
 pub(super) fn to_toml(recipe: &Recipe) -> String {
-    let defaults = Recipe::default();
+    let defaults = Recipe::of_kind(recipe.model.kind);
     let mut out = String::new();
     let doc = |lines: &[&str]| lines.iter().map(|line| format!("#{line}\n")).collect::<String>();
     for section in SECTIONS {
@@ -75,7 +75,7 @@ mod tests {
         for expected in [
             "\n\n# The network.\n[model]\n# Architecture.\n\
              kind = \"transformer\"              \
-             # \"transformer\", the only one in this version; default \"transformer\"\n",
+             # \"transformer\" or \"gpt\"; default \"transformer\"\n",
             "\nlr = 0.0005                       # a number above 0 and at most 1000; default 0.0005\n",
             "\nbetas = [0.9, 0.98]               # a list of two numbers from 0 to below 1; default [0.9, 0.98]\n",
             "\nbuiltin = \"\"                      # \"\", \"phrasebook\" or \"copy\"; default \"\"\n",

@@ -1,7 +1,9 @@
-//! Sentence pairs of many lengths as batches of few shapes.
+//! Sentence pairs of many lengths as batches of few shapes, and a text as batches of blocks.
 //!
 //! Every shape is compiled and planned once, so there are at most a handful: [`Buckets::choose`] finds those with the
 //! least padding, [`Batches`] deals the examples out, a different way each epoch.
+
+mod windows;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::corpus::Pair;
 use super::tokenizer::{BOS, EOS, PAD, Tokenizers};
 use crate::error::{Error, Result};
+use windows::Windows;
 
 pub use crate::ops::cross_entropy::IGNORE;
 pub use crate::ops::embedding::by_token;
@@ -77,7 +80,7 @@ pub fn encode_pairs(tokenizers: &Tokenizers, pairs: &[Pair], marks: bool, max_le
 pub struct Bucket {
     /// Sentence pairs per batch, at least 1.
     pub rows: usize,
-    /// Source positions per row (S).
+    /// Source positions per row (S); 0 where there is only a target: a text.
     pub source_length: usize,
     /// Target positions per row (T).
     pub target_length: usize,
@@ -196,7 +199,8 @@ fn divide(groups: &[Group], most: usize, cost: impl Fn(Group) -> u64) -> Vec<Gro
 pub struct BatchPlan {
     /// Index of the shape in [`Buckets::shapes`].
     pub bucket: usize,
-    /// Indices of the examples, one per row, at least one and at most as many as the shape has rows.
+    /// Indices of the examples, or where the windows of a text start: one per row, at least one and at most as many as
+    /// the shape has rows.
     pub examples: Vec<usize>,
 }
 
@@ -220,13 +224,21 @@ pub struct Batch {
     pub pairs: usize,
 }
 
-/// Examples sorted into buckets.
+/// Examples sorted into buckets, or a text.
 #[derive(Clone, Debug)]
 pub struct Batches {
     buckets: Buckets,
-    examples: Vec<Example>,
-    /// For each bucket the indices of its examples, ascending.
-    members: Vec<Vec<usize>>,
+    material: Material,
+}
+
+#[derive(Clone, Debug)]
+enum Material {
+    Pairs {
+        examples: Vec<Example>,
+        /// For each bucket the indices of its examples, ascending.
+        members: Vec<Vec<usize>>,
+    },
+    Text(Windows),
 }
 
 impl Batches {
@@ -243,7 +255,15 @@ impl Batches {
             };
             members[bucket].push(index);
         }
-        Ok(Self { buckets, examples, members })
+        Ok(Self { buckets, material: Material::Pairs { examples, members } })
+    }
+
+    /// One sequence of tokens as batches of up to `rows` blocks of `block` tokens. Errors: there are fewer tokens.
+    pub fn text(tokens: Vec<u32>, block: usize, rows: usize) -> Result<Self> {
+        let windows = Windows::new(tokens, block)?;
+        let rows = rows.clamp(1, windows.count());
+        let buckets = Buckets(vec![Bucket { rows, source_length: 0, target_length: block }]);
+        Ok(Self { buckets, material: Material::Text(windows) })
     }
 
     /// The shapes of the batches.
@@ -251,9 +271,23 @@ impl Batches {
         &self.buckets
     }
 
-    /// The examples, in the order they came; [`BatchPlan::examples`] are indices into them.
-    pub fn examples(&self) -> &[Example] {
-        &self.examples
+    /// How many pairs, or blocks of a text, an epoch has.
+    pub fn count(&self) -> usize {
+        match &self.material {
+            Material::Pairs { examples, .. } => examples.len(),
+            Material::Text(windows) => windows.count(),
+        }
+    }
+
+    /// Every token, with a number that is none behind each side of a pair: what tells one set from another.
+    pub fn tokens(&self) -> Vec<u64> {
+        let side = |ids: &[u32]| ids.iter().map(|id| u64::from(*id)).chain([u64::from(u32::MAX)]).collect::<Vec<_>>();
+        match &self.material {
+            Material::Pairs { examples, .. } => {
+                examples.iter().flat_map(|e| [side(&e.source), side(&e.target)].concat()).collect()
+            }
+            Material::Text(windows) => side(windows.tokens()),
+        }
     }
 
     /// The batches of an epoch, with every example in one of them. Their order and what is in them depend on `seed`,
@@ -262,16 +296,24 @@ impl Batches {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // A stream per epoch: no two overlap, as they might if the seed and the epoch were added up.
         rng.set_stream(epoch);
-        let mut members = self.members.clone();
-        members.iter_mut().for_each(|indices| shuffle(indices, &mut rng));
-        let mut plans = self.cut(&members);
-        shuffle(&mut plans, &mut rng);
-        plans
+        match &self.material {
+            Material::Pairs { members, .. } => {
+                let mut members = members.clone();
+                members.iter_mut().for_each(|indices| shuffle(indices, &mut rng));
+                let mut plans = self.cut(&members);
+                shuffle(&mut plans, &mut rng);
+                plans
+            }
+            Material::Text(windows) => self.cut(&[windows.epoch(&mut rng)]),
+        }
     }
 
     /// The same batches each time, bucket by bucket, for evaluation.
     pub fn in_order(&self) -> Vec<BatchPlan> {
-        self.cut(&self.members)
+        match &self.material {
+            Material::Pairs { members, .. } => self.cut(members),
+            Material::Text(windows) => self.cut(&[windows.sweep()]),
+        }
     }
 
     fn cut(&self, members: &[Vec<usize>]) -> Vec<BatchPlan> {
@@ -293,7 +335,13 @@ impl Batches {
             pairs: plan.examples.len(),
         };
         for (row, &index) in plan.examples.iter().enumerate() {
-            let example = &self.examples[index];
+            let example = match &self.material {
+                Material::Pairs { examples, .. } => &examples[index],
+                Material::Text(windows) => {
+                    windows.fill(index, row, &mut batch);
+                    continue;
+                }
+            };
             let (source, target) = example.lengths();
             batch.source[row * source_length..][..source].copy_from_slice(&example.source);
             batch.target_in[row * target_length..][..target].copy_from_slice(&example.target[..target]);
@@ -307,11 +355,12 @@ impl Batches {
 
     /// The share, 0 to 1, of the source and target positions of an epoch that hold padding, empty rows included.
     pub fn padded_share(&self) -> f64 {
-        let used: usize = self.examples.iter().map(Example::lengths).map(|(source, target)| source + target).sum();
+        let Material::Pairs { examples, members } = &self.material else { return 0.0 };
+        let used: usize = examples.iter().map(Example::lengths).map(|(source, target)| source + target).sum();
         let positions = |(bucket, members): (&Bucket, &Vec<usize>)| {
             members.len().next_multiple_of(bucket.rows) * (bucket.source_length + bucket.target_length)
         };
-        let all: usize = self.buckets.shapes().iter().zip(&self.members).map(positions).sum();
+        let all: usize = self.buckets.shapes().iter().zip(members).map(positions).sum();
         1.0 - used as f64 / all.max(1) as f64
     }
 }

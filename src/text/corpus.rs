@@ -78,6 +78,25 @@ pub fn parallel(source_name: &str, source: &[u8], target_name: &str, target: &[u
     Corpus::new(&format!("{source_name} and {target_name}"), sources.into_iter().zip(targets).collect())
 }
 
+/// A file of text, as it is.
+pub fn whole<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str> {
+    text(name, bytes)
+}
+
+/// The first part of a text and its last `fraction` of characters, to validate on. Errors: one of them is empty.
+pub fn split_text<'a>(name: &str, text: &'a str, fraction: f64) -> Result<(&'a str, &'a str)> {
+    let characters = text.chars().count();
+    let first = (characters as f64 * (1.0 - fraction)) as usize;
+    if first == 0 || first == characters {
+        return Err(Error::Input(format!(
+            "{name}: with data.valid_fraction = {fraction} nothing is left of {characters} characters to train or to \
+             validate on; give a longer text"
+        )));
+    }
+    let at = text.char_indices().nth(first).map_or(text.len(), |(at, _)| at);
+    Ok(text.split_at(at))
+}
+
 /// One pair per line, source and target separated by a tab. Further columns are ignored; a blank line is a pair of
 /// empty sides.
 pub fn tsv(name: &str, bytes: &[u8]) -> Result<Corpus> {

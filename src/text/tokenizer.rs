@@ -157,6 +157,11 @@ impl Tokenizer {
         self.inner.encode_fast(text, false).expect("every kind has a token for everything").get_ids().to_vec()
     }
 
+    /// The ids of a long text, line by line: no token reaches over the end of a line.
+    pub fn encode_text(&self, text: &str) -> Vec<u32> {
+        text.split_inclusive('\n').flat_map(|line| self.encode(line)).collect()
+    }
+
     /// The text of `ids`. Specials and ids outside the vocabulary are skipped; bytes that are not UTF-8, which only a
     /// model can put together, become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {

@@ -50,17 +50,23 @@ impl Feeds {
             let words = by_token(ids, vocabulary);
             Tensor::u32([words.len()], words)
         };
-        Feeds(vec![
-            ("source", ids(s, &batch.source)),
-            ("source_lengths", Tensor::u32([rows], batch.source_lengths.clone())),
-            ("source_by_token", sorted(&batch.source, vocabulary.source())),
+        let mut feeds = vec![
             ("target", ids(t, &batch.target_in)),
             ("target_lengths", Tensor::u32([rows], batch.target_lengths.clone())),
             ("target_by_token", sorted(&batch.target_in, vocabulary.target())),
             ("labels", Tensor::u32([rows * t], batch.target_out.clone())),
             ("weight", Tensor::f32([1], vec![weight])),
             ("start", Tensor::u32([1], vec![0])),
-        ])
+        ];
+        // A text has no source.
+        if s > 0 {
+            feeds.extend([
+                ("source", ids(s, &batch.source)),
+                ("source_lengths", Tensor::u32([rows], batch.source_lengths.clone())),
+                ("source_by_token", sorted(&batch.source, vocabulary.source())),
+            ]);
+        }
+        Feeds(feeds)
     }
 
     pub(super) fn list(&self) -> Vec<(&str, &Tensor)> {
@@ -73,12 +79,12 @@ fn forward(g: &mut Graph, network: &Network, bucket: Bucket, step: Option<Value>
     let model = &network.model;
     let weights = network.parameters.bind(g);
     let context = network.context(g, step);
-    let source = network.source_tokens(g, bucket.rows, bucket.source_length);
+    let source = (bucket.source_length > 0).then(|| network.source_tokens(g, bucket.rows, bucket.source_length));
     let target = network.target_tokens(g, "target", bucket.rows, bucket.target_length);
     let labels = g.input("labels", Type::u32([bucket.rows * bucket.target_length]));
     let weight = g.input("weight", Type::f32([1]));
-    let memory = model.encode(g, &weights, source, &context);
-    let states = model.decode(g, &weights, target, memory, source.lengths, &context);
+    let memory = source.map(|source| (model.encode(g, &weights, source, &context), source.lengths));
+    let states = model.decode(g, &weights, target, memory, &context);
     let (table, training) = (model.output_table(&weights), step.is_some());
     let (loss, nll) =
         g.scoped("loss", |g| g.projected_cross_entropy(states, table, labels, weight, smoothing, training));

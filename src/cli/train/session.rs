@@ -1,6 +1,6 @@
 //! A sitting of training: steps, evaluations, checkpoints, and what is said at the end.
 
-use crate::cli::data::Data;
+use crate::cli::data::{Data, Pairs};
 use crate::cli::files;
 use crate::cli::report::{Report, Scores, clock};
 use crate::cli::run_dir::{Checkpoint, RunDir, TrainingState};
@@ -29,7 +29,8 @@ pub struct Session {
     pub(super) data: Data,
     pub(super) tokenizers: Tokenizers,
     pub(super) trainer: Trainer,
-    pub(super) decoder: Decoder,
+    /// None for a language model, which is judged by its loss.
+    pub(super) decoder: Option<Decoder>,
     pub(super) state: TrainingState,
     pub(super) report: Report,
 }
@@ -102,11 +103,16 @@ impl Session {
     /// Evaluates; whether the model is the best so far.
     fn evaluate(&mut self) -> Result<bool> {
         let evaluation = block_on(self.trainer.evaluate())?;
-        let pairs = &self.data.valid[..self.data.valid.len().min(SCORED)];
-        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizers, pairs)?;
-        self.report.evaluation(&evaluation, scores);
-        for ((source, _), translation) in pairs.iter().zip(&translations).take(2) {
-            self.report.say(&format!("    {source}\n    -> {translation}"));
+        match (&self.data, &mut self.decoder) {
+            (Data::Pairs(data), Some(decoder)) => {
+                let pairs = &data.valid[..data.valid.len().min(SCORED)];
+                let (translations, scores) = score(&mut self.trainer.network, decoder, &self.tokenizers, pairs)?;
+                self.report.evaluation(&evaluation, Some(scores));
+                for ((source, _), translation) in pairs.iter().zip(&translations).take(2) {
+                    self.report.say(&format!("    {source}\n    -> {translation}"));
+                }
+            }
+            _ => self.report.evaluation(&evaluation, None),
         }
         let before = self.trainer.progress.reductions;
         let better = self.trainer.judge(&evaluation);
@@ -129,41 +135,52 @@ impl Session {
         self.run.save(&checkpoint, &self.trainer.recipe, &self.trainer.network.model)
     }
 
-    /// The held-out set, with the best model.
+    /// The held-out set, with the best model, and where that is.
     fn last_words(mut self) -> Result<()> {
         let (file, parameters) = self.run.model(&self.trainer.recipe, &self.trainer.network.model)?;
         self.trainer.network.write_parameters(&file, &parameters)?;
-        let pairs = &self.data.test;
-        let (translations, scores) = score(&mut self.trainer.network, &mut self.decoder, &self.tokenizers, pairs)?;
-        let sources: Vec<&str> = pairs.iter().map(|p| p.0.as_str()).collect();
-        let references: Vec<String> = pairs.iter().map(|p| judged(&self.tokenizers, &p.1)).collect();
-        let nearest = nearest_translations(&self.data.train, &sources);
-        let nearest: Vec<String> = nearest.iter().map(|translation| judged(&self.tokenizers, translation)).collect();
-        eprintln!("\n{} held-out sentences:", pairs.len());
-        for i in 0..pairs.len().min(SHOWN) {
-            let verdict = if translations[i] == references[i] { "=" } else { "~" };
-            eprintln!("    {}\n  {verdict} {}", sources[i], translations[i]);
-            if verdict == "~" {
-                eprintln!("    ({})", references[i]);
+        let (dir, time) = (self.run.path(""), clock(self.report.seconds()));
+        match (&self.data, &mut self.decoder) {
+            (Data::Pairs(data), Some(decoder)) => {
+                held_out(&mut self.trainer.network, decoder, &self.tokenizers, data)?;
+                eprintln!(
+                    "{} after {time}; try: seqloom translate --model {}",
+                    dir.display(),
+                    files::quoted(&dir)
+                );
             }
+            _ => eprintln!("{} after {time}", dir.display()),
         }
-        let exact = translations.iter().zip(&references).filter(|(a, b)| a == b).count();
-        eprintln!(
-            "held out: BLEU {:.2}, chrF {:.2}, {exact} of {} exact; answering with the nearest training sentence's \
-             translation: BLEU {:.2}",
-            scores.bleu,
-            scores.chrf,
-            pairs.len(),
-            corpus_bleu(&nearest, &references).score
-        );
-        eprintln!(
-            "{} after {}; try: seqloom translate --model {}",
-            self.run.path("").display(),
-            clock(self.report.seconds()),
-            files::quoted(&self.run.path(""))
-        );
         Ok(())
     }
+}
+
+/// Translates what was held out, and says how well.
+fn held_out(network: &mut Network, decoder: &mut Decoder, tokenizers: &Tokenizers, data: &Pairs) -> Result<()> {
+    let pairs = &data.test;
+    let (translations, scores) = score(network, decoder, tokenizers, pairs)?;
+    let sources: Vec<&str> = pairs.iter().map(|p| p.0.as_str()).collect();
+    let references: Vec<String> = pairs.iter().map(|p| judged(tokenizers, &p.1)).collect();
+    let nearest = nearest_translations(&data.train, &sources);
+    let nearest: Vec<String> = nearest.iter().map(|translation| judged(tokenizers, translation)).collect();
+    eprintln!("\n{} held-out sentences:", pairs.len());
+    for i in 0..pairs.len().min(SHOWN) {
+        let verdict = if translations[i] == references[i] { "=" } else { "~" };
+        eprintln!("    {}\n  {verdict} {}", sources[i], translations[i]);
+        if verdict == "~" {
+            eprintln!("    ({})", references[i]);
+        }
+    }
+    let exact = translations.iter().zip(&references).filter(|(a, b)| a == b).count();
+    eprintln!(
+        "held out: BLEU {:.2}, chrF {:.2}, {exact} of {} exact; answering with the nearest training sentence's \
+         translation: BLEU {:.2}",
+        scores.bleu,
+        scores.chrf,
+        pairs.len(),
+        corpus_bleu(&nearest, &references).score
+    );
+    Ok(())
 }
 
 /// Why a run ended before its last step.

@@ -17,6 +17,8 @@ pub(super) struct Stream {
     pub normed: Value,
     /// The layer norms still to come.
     norms: std::vec::IntoIter<String>,
+    /// The bias of layer norms that have none.
+    no_bias: Option<Value>,
 }
 
 /// Which keys an attention sees.
@@ -33,14 +35,16 @@ impl Transformer {
     pub(super) fn stream(&self, g: &mut Graph, w: &Weights, stack: &str, tokens: Tokens, c: &Context) -> Stream {
         let x = self.embed(g, w, stack, tokens, c);
         let mut norms = self.norms(stack).into_iter();
+        let no_bias = (self.is_decoder_only() && !self.bias).then(|| g.fill(0.0, &[self.d_model]));
         let normed = match self.norm {
             Norm::Post => x,
             Norm::Pre => {
-                let [weight, bias] = norm_weights(w, &norms.next().expect("a norm before the first sublayer"));
+                let name = norms.next().expect("a norm before the first sublayer");
+                let [weight, bias] = norm_weights(w, &name, no_bias);
                 g.layer_norm(x, weight, bias, self.norm_eps)
             }
         };
-        Stream { x, normed, norms }
+        Stream { x, normed, norms, no_bias }
     }
 
     pub(super) fn seen(&self, g: &mut Graph, lengths: Value, causal: bool, c: &Context) -> Seen {
@@ -48,13 +52,22 @@ impl Transformer {
         Seen { lengths, mask: g.attention_mask(lengths, step), causal }
     }
 
-    pub(super) fn keys_values(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> KeysValues {
-        (linear(g, w, &format!("{name}.k_proj"), x), linear(g, w, &format!("{name}.v_proj"), x))
+    /// Keys and values of an attention of a block.
+    pub(super) fn keys_values(
+        &self,
+        g: &mut Graph,
+        w: &Weights,
+        layer: &str,
+        attention: &str,
+        x: Value,
+    ) -> KeysValues {
+        let [k, v] = ["k_proj", "v_proj"].map(|projection| self.attention_name(layer, attention, projection));
+        (linear(g, w, &k, x), linear(g, w, &v, x))
     }
 
     /// Keys and values of self-attention.
-    pub(super) fn own_keys_values(&self, g: &mut Graph, w: &Weights, name: &str, x: Value, c: &Context) -> KeysValues {
-        let (k, v) = self.keys_values(g, w, name, x);
+    pub(super) fn own_keys_values(&self, g: &mut Graph, w: &Weights, layer: &str, x: Value, c: &Context) -> KeysValues {
+        let (k, v) = self.keys_values(g, w, layer, "self_attn", x);
         (self.turn(g, k, c), v)
     }
 
@@ -67,27 +80,27 @@ impl Transformer {
         }
     }
 
-    /// softmax(Q Kᵀ / sqrt(d_k)) V per head, heads side by side, projected, and what follows a sublayer.
+    /// softmax(Q Kᵀ / sqrt(d_k)) V per head, heads side by side, projected, and what follows a sublayer, which is named by
+    /// its block and by itself.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn attention(
         &self,
         g: &mut Graph,
         w: &Weights,
-        name: &str,
+        [layer, sublayer]: [&str; 2],
         x: &mut Stream,
         (k, v): KeysValues,
         seen: Seen,
         c: &Context,
     ) {
-        let sublayer = name.rsplit('.').next().unwrap_or(name);
         let y = g.scoped(sublayer, |g| {
-            let q = linear(g, w, &format!("{name}.q_proj"), x.normed);
+            let q = linear(g, w, &self.attention_name(layer, sublayer, "q_proj"), x.normed);
             let q = if sublayer == "self_attn" { self.turn(g, q, c) } else { q };
             let scale = 1.0 / ((self.d_model / self.heads) as f32).sqrt();
             let context = if c.record {
                 let scores = g.attention_scores(q, k, self.heads);
                 let p = g.softmax(scores, seen.lengths, scale, seen.causal);
-                g.output(&format!("{name}.weights"), p);
+                g.output(&format!("{layer}.{sublayer}.weights"), p);
                 let p = self.drop(g, p, c, "weights");
                 g.attention_context(p, v, self.heads)
             } else {
@@ -95,14 +108,15 @@ impl Transformer {
                 let options = Attention { heads: self.heads, scale, causal: seen.causal, dropout };
                 g.attention(q, k, v, seen.mask, options)
             };
-            linear(g, w, &format!("{name}.out_proj"), context)
+            linear(g, w, &self.attention_name(layer, sublayer, "out_proj"), context)
         });
         self.residual(g, w, sublayer, x, y, c);
     }
 
-    pub(super) fn feed_forward(&self, g: &mut Graph, w: &Weights, name: &str, x: &mut Stream, c: &Context) {
+    pub(super) fn feed_forward(&self, g: &mut Graph, w: &Weights, layer: &str, x: &mut Stream, c: &Context) {
         let y = g.scoped("ffn", |g| {
-            let (fc1, bias) = (w.get(&format!("{name}.fc1.weight")), w.find(&format!("{name}.fc1.bias")));
+            let [fc1, fc2] = self.ffn_names(layer);
+            let (fc1, bias) = (w.get(&format!("{fc1}.weight")), w.find(&format!("{fc1}.bias")));
             let epilogue = match self.activation {
                 Activation::Relu => matmul::Activation::Relu,
                 // Their derivatives need what went in, which an epilogue does not keep.
@@ -114,7 +128,7 @@ impl Transformer {
                 Activation::Gelu => g.gelu(inner),
                 Activation::GeluNew => g.gelu_new(inner),
             };
-            linear(g, w, &format!("{name}.fc2"), inner)
+            linear(g, w, &fc2, inner)
         });
         self.residual(g, w, "ffn", x, y, c);
     }
@@ -122,7 +136,7 @@ impl Transformer {
     /// x + Dropout(y), and its layer norm: after post-norm that is the new x, else the next sublayer's input.
     fn residual(&self, g: &mut Graph, w: &Weights, sublayer: &str, x: &mut Stream, y: Value, c: &Context) {
         let dropout = c.step.and_then(|step| Some((self.dropout_at(g, c, sublayer)?, step)));
-        let weights = norm_weights(w, &x.norms.next().expect("a norm for every sublayer"));
+        let weights = norm_weights(w, &x.norms.next().expect("a norm for every sublayer"), x.no_bias);
         let (sum, normed) = g.add_norm(x.x, y, weights, self.norm_eps, dropout);
         x.normed = normed;
         x.x = match self.norm {
@@ -148,6 +162,6 @@ fn linear(g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {
     g.linear(x, w.get(&format!("{name}.weight")), w.find(&format!("{name}.bias")), matmul::Activation::None)
 }
 
-fn norm_weights(w: &Weights, name: &str) -> [Value; 2] {
-    ["weight", "bias"].map(|part| w.get(&format!("{name}.{part}")))
+fn norm_weights(w: &Weights, name: &str, no_bias: Option<Value>) -> [Value; 2] {
+    [w.get(&format!("{name}.weight")), no_bias.unwrap_or_else(|| w.get(&format!("{name}.bias")))]
 }
