@@ -1,14 +1,18 @@
 //! `seqloom train`: from raw text to a model, and on from where it stopped.
 
+mod planned;
+mod profile;
 mod session;
+mod trace;
 
+pub use planned::{planned, random, read_recipe};
 pub use session::score;
 
 use super::data::{self, Sets};
 use super::report::Report;
 use super::run_dir::{RunDir, TrainingState};
 use super::translate::decoder;
-use super::{DeviceArgs, device, files, init_from, recipes};
+use super::{DeviceArgs, device, files, init_from};
 use clap::Args;
 use pollster::block_on;
 use seqloom::device::Device;
@@ -20,6 +24,7 @@ use seqloom::recipe::Recipe;
 use seqloom::text::batch::Batches;
 use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::{Footprint, Planned, Trainer};
+use profile::Profile;
 use session::{Session, out_of_patience};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,13 +44,23 @@ pub struct Train {
     /// Start over: remove what the run directory holds
     #[arg(long)]
     fresh: bool,
+    /// Write when each pass of some steps began and ended, for ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// How many steps --profile is about, after the first
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "profile", value_parser = clap::value_parser!(u64).range(1..))]
+    profile_steps: u64,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 /// Trains; exit code 0 also after Ctrl-C.
 pub fn run(args: &Train) -> Result<ExitCode> {
-    let recipe = read_recipe(args)?;
+    let recipe = read_recipe(&args.recipe, &args.set)?;
+    recipe.require_data(&args.recipe)?;
+    if let Some(file) = &args.profile {
+        files::check_writable(file)?;
+    }
     let dir = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     files::check_out(&dir)?;
     let run = RunDir::new(&dir);
@@ -78,6 +93,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     }
 
     let opened = device::open(&args.device)?;
+    let profile = args.profile.as_ref().map(|file| Profile::new(file, args.profile_steps, &opened)).transpose()?;
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
     let binding = match &opened.device {
         Device::Cpu(_) => None,
@@ -137,32 +153,9 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     run.start(&recipe, &tokenizers, &model, start)?;
     run.refresh_best(&trainer.progress, &recipe, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
-    Session { run, data, tokenizers, trainer, decoder, state, report }.train(steps)?;
+    Session { run, data, tokenizers, trainer, decoder, state, report, profile }.train(steps)?;
     drop(lock);
     Ok(ExitCode::SUCCESS)
-}
-
-fn read_recipe(args: &Train) -> Result<Recipe> {
-    let path = Path::new(&args.recipe);
-    let text = match Recipe::builtin(&args.recipe) {
-        Some(text) => text.to_string(),
-        None if path.join("recipe.toml").is_file() => {
-            let name = &args.recipe;
-            return Err(Error::Input(format!(
-                "{name} is the directory of a run, not a recipe; to go on: seqloom train {0} --out {1}",
-                files::quoted(&path.join("recipe.toml")),
-                files::quoted(path)
-            )));
-        }
-        None if path.exists() || args.recipe.ends_with(".toml") => files::read_text(path)?,
-        None => {
-            let (name, names) = (&args.recipe, recipes::names());
-            return Err(Error::Input(format!("{name} is neither a built-in recipe ({names}) nor a file")));
-        }
-    };
-    let recipe = Recipe::parse(&args.recipe, &text, &args.set)?;
-    recipe.require_data(&args.recipe)?;
-    Ok(recipe)
 }
 
 /// A run goes on with the recipe that it was started with; only how long and how often may change.
@@ -188,7 +181,7 @@ fn vocabulary(tokenizers: &Tokenizers) -> String {
 }
 
 /// Over every token: tells a resumed run that its data is still the same.
-fn checksum(train: &Batches, valid: &Batches) -> String {
+pub fn checksum(train: &Batches, valid: &Batches) -> String {
     device::fnv(train.tokens().into_iter().chain([u64::MAX]).chain(valid.tokens()))
 }
 

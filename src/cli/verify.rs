@@ -1,5 +1,7 @@
 //! `seqloom verify`: every case of every operation, every candidate launch, against the CPU definition.
 
+mod model;
+
 use super::DeviceArgs;
 use super::device::{INSTALL, choose, options};
 use clap::Args;
@@ -26,6 +28,8 @@ pub struct Verify {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    step: model::StepArgs,
 }
 
 struct Line {
@@ -72,6 +76,9 @@ impl std::fmt::Display for Line {
 pub fn run(args: &Verify) -> Result<ExitCode> {
     if args.device.device == "cpu" {
         return Err(Error::Input("verify compares a GPU with the CPU; leave --device cpu out, or name a GPU".into()));
+    }
+    if let Some(dir) = &args.step.model {
+        return model::run(dir, &args.step, &args.device, args.json);
     }
     let found = choose(&args.device.device)?;
     let found = found.ok_or_else(|| Error::Device(format!("verify needs a GPU, and there is none: {INSTALL}")))?;

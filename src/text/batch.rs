@@ -271,6 +271,20 @@ impl Batches {
         &self.buckets
     }
 
+    /// The batches of one shape alone, of at most `rows` rows, and the first rows of a batch as one of them.
+    pub fn narrowed(&self, plan: &BatchPlan, rows: usize) -> (Batches, BatchPlan) {
+        let shape = self.buckets.shapes()[plan.bucket];
+        let bucket = Bucket { rows: shape.rows.min(rows.max(1)), ..shape };
+        let examples = plan.examples[..plan.examples.len().min(bucket.rows)].to_vec();
+        let material = match &self.material {
+            Material::Pairs { examples, members } => {
+                Material::Pairs { examples: examples.clone(), members: vec![members[plan.bucket].clone()] }
+            }
+            Material::Text(windows) => Material::Text(windows.clone()),
+        };
+        (Batches { buckets: Buckets(vec![bucket]), material }, BatchPlan { bucket: 0, examples })
+    }
+
     /// How many pairs, or blocks of a text, an epoch has.
     pub fn count(&self) -> usize {
         match &self.material {

@@ -9,15 +9,20 @@ use crate::graph::Resident;
 use crate::lockstep::{Check, Fault, operations, play};
 use crate::plan::Place;
 use crate::tensor::Tensor;
+use crate::text::batch::BatchPlan;
 
 impl Trainer {
-    /// Plays the next batch's forward and backward pass, the update, and the forward pass of an evaluation, all on both
+    /// Plays the forward and backward pass on a batch, the update, and the forward pass of an evaluation, all on both
     /// executors in lockstep, and hands over how each pass went. Training cannot go on from here: the update changes the
     /// parameters but not the progress. Errors: the device is not a GPU, or failed; the fault is in an operation that is
     /// not there.
-    pub async fn lockstep(&mut self, mut fault: Option<Fault>, mut each: impl FnMut(Phase, Check)) -> Result<()> {
-        let plan = self.order[self.progress.batch].clone();
-        let batch = self.train.build(&plan);
+    pub async fn lockstep(
+        &mut self,
+        plan: &BatchPlan,
+        mut fault: Option<Fault>,
+        mut each: impl FnMut(Phase, Check),
+    ) -> Result<()> {
+        let batch = self.train.build(plan);
         let bucket = self.train.buckets().shapes()[plan.bucket];
         let number = self.progress.step + 1;
         let words = self.step_words(number, 0, self.learning_rate(number));

@@ -4,6 +4,7 @@ use crate::cli::data::{Data, Pairs};
 use crate::cli::files;
 use crate::cli::report::{Report, Scores, clock};
 use crate::cli::run_dir::{Checkpoint, RunDir, TrainingState};
+use super::profile::Profile;
 use pollster::block_on;
 use seqloom::decode::Decoder;
 use seqloom::error::{Error, Result};
@@ -33,6 +34,7 @@ pub struct Session {
     pub(super) decoder: Option<Decoder>,
     pub(super) state: TrainingState,
     pub(super) report: Report,
+    pub(super) profile: Option<Profile>,
 }
 
 impl Session {
@@ -50,7 +52,10 @@ impl Session {
         let t = self.trainer.recipe.train.clone();
         let mut since = Instant::now();
         loop {
-            let early = block_on(self.trainer.step());
+            let early = match &mut self.profile {
+                Some(profile) => profile.step(&mut self.trainer),
+                None => block_on(self.trainer.step()),
+            };
             let early = self.finite(vec![], early, since)?;
             let step = self.trainer.progress.step;
             let stopping = stop.load(Ordering::Relaxed);
@@ -80,12 +85,18 @@ impl Session {
             }
             if stopping {
                 self.report.finish();
+                self.end_profile()?;
                 eprintln!("stopped after step {step} and saved; the same command goes on from here");
                 return Ok(());
             }
         }
         self.report.finish();
+        self.end_profile()?;
         self.last_words()
+    }
+
+    fn end_profile(&self) -> Result<()> {
+        self.profile.as_ref().map_or(Ok(()), Profile::write)
     }
 
     /// The numbers of some steps and of those after them. Before training ends with a gradient that is not finite, those
