@@ -1,12 +1,14 @@
 //! The GPU executor; `wgpu` is named in this folder only.
 
 mod adapters;
+mod kernel;
 mod lockstep;
 mod pipelines;
 mod probe;
 mod program;
 
 pub use adapters::{Found, enumerate};
+pub use kernel::Kernel;
 pub use lockstep::Played;
 pub use probe::Probe;
 
