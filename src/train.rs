@@ -143,6 +143,12 @@ impl Trainer {
         &self.train
     }
 
+    /// The batches of the next step: the epoch's next `train.accumulate`, or those that are left of it.
+    pub fn next_batches(&self) -> &[BatchPlan] {
+        let rest = &self.order[self.progress.batch..];
+        &rest[..rest.len().min(self.recipe.train.accumulate)]
+    }
+
     /// Does one update on the epoch's next `train.accumulate` batches, or those that are left of it. A GPU may still be
     /// busy with it on return; [`Trainer::drain`] waits. Returns the numbers of earlier steps when there was no more
     /// room for them. Errors: the device failed, or an earlier step's gradient was not finite.
@@ -151,8 +157,7 @@ impl Trainer {
     }
 
     async fn next_step(&mut self, watch: Option<&mut Stopwatch<'_>>) -> Result<Vec<Metrics>> {
-        let rest = &self.order[self.progress.batch..];
-        let plans = rest[..rest.len().min(self.recipe.train.accumulate)].to_vec();
+        let plans = self.next_batches().to_vec();
         let done = self.step_timed(&plans, watch).await?;
         self.progress.batch += plans.len();
         if self.progress.batch == self.order.len() {

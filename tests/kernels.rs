@@ -63,6 +63,21 @@ fn fast_cpu_paths_agree_with_definitions() {
     }
 }
 
+/// What runs outside of a case is judged by its operation's bound: a case's own may be stricter, never wider.
+#[test]
+fn bounds_of_cases_are_within_those_of_operations() {
+    for (room, case) in cases(seed()) {
+        let want = case.definition();
+        let (own, of_op) = ((case.bound)(&case.inputs, &want), case.op.bound(&case.inputs, &want));
+        assert_eq!(of_op.len(), want.len(), "{room} {}", case.name);
+        for ((own, of_op), want) in own.iter().zip(&of_op).zip(&want) {
+            assert_eq!(of_op.len(), want.ty().elements(), "{room} {}", case.name);
+            let wider = own.iter().zip(of_op).position(|(own, of_op)| !(own <= of_op));
+            assert!(wider.is_none(), "{room} {} {:?}: element {wider:?}", case.name, case.op);
+        }
+    }
+}
+
 #[test]
 fn derivatives_agree_with_finite_differences() {
     let mut checked = 0;

@@ -120,7 +120,7 @@ fn bound(op: Adam) -> Bound {
             let divisor = root + op.eps as f64;
             let update = m * word(step::CORRECTION1) / divisor;
             let slip = update * (16.0 * U + slip_root / divisor) + 4.0 * U * decay;
-            bounds[0].push(2.0 * U * p.abs() + word(step::LEARNING_RATE) * slip + TINY);
+            bounds[0].push(2.0 * U * p.abs().max(y[0].as_f32()[i].abs() as f64) + word(step::LEARNING_RATE) * slip + TINY);
             bounds[1].push(8.0 * U * m + TINY);
             bounds[2].push(slip_v + TINY);
         }

@@ -49,6 +49,14 @@ impl Op for PeakFma {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(2 * CHAINS * STEPS * self.loops * y[0].elements(), x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        let bound = per_element(|i, x: &[Tensor], _| {
+            let largest = x[0].as_f32()[i].abs() as f64 + 1.0 + B as f64 / (1.0 - A as f64);
+            CHAINS as f64 * (2.0 / (1.0 - A as f64) + 3.0) * U * largest
+        });
+        bound(x, y)
+    }
 }
 
 /// y = x, four numbers at a time.
@@ -84,17 +92,17 @@ impl Op for PeakCopy {
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(0, x, y)
     }
+
+    fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
+        exact()(x, y)
+    }
 }
 
 /// Cases of both kernels. A chain forgets the errors of its earlier steps by a quarter each.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let mut cases = vec![];
     for (n, loops) in [(1, 1), (7, 0), (1030, 3), (260, 40)] {
-        let bound = per_element(|i, x: &[Tensor], _| {
-            let largest = x[0].as_f32()[i].abs() as f64 + 1.0 + B as f64 / (1.0 - A as f64);
-            CHAINS as f64 * (2.0 / (1.0 - A as f64) + 3.0) * U * largest
-        });
-        cases.push(Case::new(format!("{n}, {loops} loops"), PeakFma { loops }, vec![draw.tensor(&[n])], bound));
+        cases.push(Case::of(format!("{n}, {loops} loops"), PeakFma { loops }, vec![draw.tensor(&[n])]));
     }
     for n in [1, 1030, 5000] {
         cases.push(Case::new(format!("{n}"), PeakCopy, vec![draw.tensor(&[n])], exact()));

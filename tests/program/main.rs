@@ -3,6 +3,7 @@
 mod attention;
 mod average;
 mod interchange;
+mod lab;
 mod mistakes;
 mod resume;
 mod run_directory;

@@ -10,6 +10,8 @@ use seqloom::device::Device;
 use seqloom::error::{Error, Result};
 use seqloom::lockstep::{Check, Fault};
 use seqloom::models::transformer::Transformer;
+use seqloom::network::positions;
+use seqloom::parameters::Declaration;
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::batch::{BatchPlan, Batches};
 use seqloom::text::tokenizer::Tokenizers;
@@ -24,7 +26,7 @@ pub struct StepArgs {
     /// Play a training step of this run directory instead, each pass beside its definition
     #[arg(long, value_name = "DIR", conflicts_with_all = ["op", "seed"])]
     pub(super) model: Option<PathBuf>,
-    /// Rows of the batch that are played, the first ones; 0 is all of them [default: as many as hold 1,024 positions]
+    /// Rows of the batch that are played, the first ones; 0 is all of them [default: as many as take about a minute]
     #[arg(long, value_name = "N", requires = "model")]
     rows: Option<usize>,
     /// Plant a fault in the first pass of this operation, or in its N-th: the command must find it
@@ -32,8 +34,9 @@ pub struct StepArgs {
     tamper: Option<String>,
 }
 
-/// Positions that a step is cut to where nobody says how many rows: the definitions take about a second for 100.
-const POSITIONS: usize = 1024;
+/// Parameters times positions that a step is cut to where nobody says how many rows. Definitions and bounds are plain
+/// loops in f64: this many take half a minute of one core.
+const AFFORDABLE: usize = 3_000_000_000;
 
 /// What is played.
 struct Played {
@@ -81,7 +84,7 @@ pub fn run(dir: &Path, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
         }
     }
     let step = trainer.progress.step + 1;
-    eprintln!("step {step} of {}: {about}", dir.display());
+    eprintln!("data: {about}, for step {step} of {}", dir.display());
     let lines = play(&mut trainer, &plan, fault)?;
     let failed: Vec<&Line> = lines.iter().filter(|line| !line.check.passed()).collect();
     let numbers: usize = lines.iter().map(|line| line.check.elements).sum();
@@ -157,7 +160,7 @@ fn choose(run: &RunDir, latest: Option<&Checkpoint>, rows: Option<usize>) -> Res
     let shape = batches.buckets().shapes()[plan.bucket];
     let positions = shape.source_length + shape.target_length;
     let rows = match rows {
-        None => (POSITIONS / positions).max(1),
+        None => (AFFORDABLE / (positions * parameters(&recipe, &tokenizers))).max(1),
         Some(0) => shape.rows,
         Some(rows) => rows,
     };
@@ -169,6 +172,12 @@ fn choose(run: &RunDir, latest: Option<&Checkpoint>, rows: Option<usize>) -> Res
     };
     let about = format!("{what}, {played} of {} rows of {lengths}", shape.rows);
     Ok(Played { recipe, tokenizers, batches, plan, progress, about, real })
+}
+
+fn parameters(recipe: &Recipe, tokenizers: &Tokenizers) -> usize {
+    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let count = |d: &Declaration| d.dims.iter().product::<usize>();
+    model.declarations(positions(recipe, 1)).iter().map(count).sum()
 }
 
 fn play(trainer: &mut Trainer, plan: &BatchPlan, fault: Option<Fault>) -> Result<Vec<Line>> {
