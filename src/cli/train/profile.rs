@@ -63,6 +63,9 @@ impl Profile {
         let submitted = stages.iter().filter(|(stage, _)| *stage == Stage::Submit).map(|s| s.1);
         self.step_on_device(number, submitted.zip(programs).collect());
         self.left -= 1;
+        if self.left == 0 {
+            self.write()?;
+        }
         Ok(metrics)
     }
 
@@ -88,8 +91,12 @@ impl Profile {
         }
     }
 
-    /// Writes the file.
-    pub fn write(&self) -> Result<()> {
+    /// Writes what there is, when training ends before the last step that was to be profiled.
+    pub fn end(&self) -> Result<()> {
+        if self.left > 0 { self.write() } else { Ok(()) }
+    }
+
+    fn write(&self) -> Result<()> {
         files::write(&self.file, self.trace.to_json().to_string().as_bytes())?;
         let (passes, file) = (self.trace.passes(), self.file.display());
         match passes {

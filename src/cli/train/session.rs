@@ -96,7 +96,7 @@ impl Session {
     }
 
     fn end_profile(&self) -> Result<()> {
-        self.profile.as_ref().map_or(Ok(()), Profile::write)
+        self.profile.as_ref().map_or(Ok(()), Profile::end)
     }
 
     /// The numbers of some steps and of those after them. Before training ends with a gradient that is not finite, those
