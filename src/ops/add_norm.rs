@@ -190,7 +190,7 @@ fn forward_bound(dropout: Option<Dropout>) -> Bound {
         let c = x[0].ty().cols();
         let scale = dropout.map_or(1.0, |d| d.scale()) as f64;
         let (added, s, statistics) = (x[1].as_f32(), y[0].as_f32(), y[2].as_f32());
-        let one = |(y, s): (&f32, &f32)| 2.0 * U * (scale * y.abs() as f64 + s.abs() as f64) + TINY;
+        let one = |(y, s): (&f32, &f32)| 2.0 * U * (scale * y.abs() as f64 + s.abs() as f64) + TINY * (2.0 + scale);
         let slip: Vec<f64> = added.iter().zip(s).map(one).collect();
         let (mut z, mut stats) = (vec![], vec![]);
         for (r, row) in s.chunks(c).enumerate() {
@@ -242,7 +242,7 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
             let bound: Bound = Box::new(move |x, y| {
                 let [dx, partial] = backward_bound(x, x.get(5));
                 let scale = dropout.scale() as f64;
-                let dropped = dx.iter().zip(y[1].as_f32()).map(|(dx, y)| scale * dx + 2.0 * U * y.abs() as f64);
+                let dropped = dx.iter().zip(y[1].as_f32()).map(|(dx, y)| scale * (dx + TINY) + 2.0 * U * y.abs() as f64);
                 vec![dx.clone(), dropped.collect(), partial]
             });
             let name = format!("{dims:?} p {p}{}", if add { " added" } else { "" });

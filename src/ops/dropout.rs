@@ -1,6 +1,6 @@
 //! y = x keep / (1 - p) (Srivastava et al. 2014), the mask from a counter-based generator
 
-use crate::case::{Case, Draw, ulps};
+use crate::case::{Case, Draw, TINY, U, per_element};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -104,12 +104,15 @@ impl Graph {
 
 /// Cases of the kernel.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    draw.set_largest(1e37);
     let mut cases = vec![];
     for (dims, p) in [(vec![1], 0.5), (vec![3, 5], 0.1), (vec![2, 3, 130], 0.9), (vec![2, 2, 3, 6], 0.3)] {
         let mut step = Tensor::zeros(&crate::step::step_type());
         step.as_u32_mut()[..2].copy_from_slice(&[7, draw.below(1000) as u32]);
         let x = draw.tensor(&dims);
-        cases.push(Case::new(format!("{dims:?} p {p}"), Dropout { p, site: 99 }, vec![x, step], ulps(1.0)).wrt(&[0]));
+        let dropout = Dropout { p, site: 99 };
+        let bound = per_element(move |_, _, y| U * y.abs() + dropout.scale() as f64 * TINY);
+        cases.push(Case::new(format!("{dims:?} p {p}"), dropout, vec![x, step], bound).wrt(&[0]));
     }
     cases
 }

@@ -103,6 +103,7 @@ fn relative(x: f64) -> f64 {
 
 /// Cases of both kernels.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    draw.set_largest(1e38);
     let forward = || per_element(|i, x: &[Tensor], y| relative(x[0].as_f32()[i] as f64) * y.abs() + 16.0 * TINY);
     let backward = || {
         per_element(|i, x: &[Tensor], _| {
@@ -112,7 +113,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
             let (v, slope) = twice_u(x);
             let (s, rest) = (1.0 / (1.0 + (-v).exp()), 1.0 / (1.0 + v.exp()));
             let terms = s + x.abs() * s * rest * slope;
-            dy.abs() * (2.0 * relative(x) * terms + 8.0 * U * x.abs() * s * slope) + 1e4 * TINY
+            // s may be flushed to zero.
+            let flushed = TINY * (1.0 + x.abs() * slope);
+            dy.abs() * (2.0 * relative(x) * terms + 8.0 * U * x.abs() * s * slope + flushed) + TINY
         })
     };
     let mut cases = vec![];
