@@ -80,7 +80,7 @@ fn attention_key_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_inv
             }
             let seen = select(0u, keys_seen(t, length), t < run.x);
             let scores = vec4(score[0][j], score[1][j], score[2][j], score[3][j]);
-            p[j] = select(vec4(0.0), exp(SCALE * scores - row.x), vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(seen));
+            p[j] = select(vec4(0.0), exp(min(SCALE * scores - row.x, vec4(0.0))), vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(seen));
             d_s[j] = SCALE * p[j] * (keep[j] * vec4(slope[0][j], slope[1][j], slope[2][j], slope[3][j]) - row.y);
             p[j] *= keep[j];
         }

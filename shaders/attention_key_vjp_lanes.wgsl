@@ -102,7 +102,7 @@ fn attention_key_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(sub
         let seen = select(vec4(0u), vec4(keys_seen(t.x, length), keys_seen(t.y, length), keys_seen(t.z, length),
                                          keys_seen(t.w, length)), t < vec4(run.x));
         for (var i = 0u; i < 16u; i++) {
-            p[i] = select(vec4(0.0), exp(SCALE * p[i] - rows[0]), vec4(s0 + i) < seen);
+            p[i] = select(vec4(0.0), exp(min(SCALE * p[i] - rows[0], vec4(0.0))), vec4(s0 + i) < seen);
         }
         if (THRESHOLD > 0u) {
             let bits = kept_columns(s0, t.x, head);

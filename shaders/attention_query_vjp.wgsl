@@ -1,4 +1,4 @@
-// dq = SCALE dS k per head, dS = P (dropout(do vT) - delta), P = exp(SCALE q kT - lse) over the keys that a row sees
+// dq = SCALE dS k per head, dS = P (dropout(do vT) - delta), P = exp(min(SCALE q kT - lse, 0)) over the keys that a row sees
 // One workgroup per 32 queries of a head and CHUNKS * 32 columns of dq, in the registers of its threads. Keys pass in
 // blocks of 32.
 import package::lib::blocks::{BLOCK, BLOCK_ROW, blocks, block_keep, block_product};
@@ -73,7 +73,7 @@ fn attention_query_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_i
         }
         let s = vec4(s0 + x) + vec4(0u, 1u, 2u, 3u);
         for (var i = 0u; i < 4u; i++) {
-            let p = select(vec4(0.0), exp(SCALE * score[i] - row[i].x), s < vec4(keys_seen(t + i, length)));
+            let p = select(vec4(0.0), exp(min(SCALE * score[i] - row[i].x, vec4(0.0))), s < vec4(keys_seen(t + i, length)));
             var d_p = slope[i];
             if (THRESHOLD > 0u) {
                 d_p *= kept(philox(vec4(s.x / 4u, t + i, head, mask[1]), vec2(mask[0], run.z)));

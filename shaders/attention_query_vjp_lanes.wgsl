@@ -1,4 +1,4 @@
-// dq = SCALE dS k per head, dS = P (dropout(do vT) - delta), P = exp(SCALE q kT - lse) over the keys that a row sees
+// dq = SCALE dS k per head, dS = P (dropout(do vT) - delta), P = exp(min(SCALE q kT - lse, 0)) over the keys that a row sees
 // One subgroup of 8 lanes per 16 queries of a head; keys pass in tiles of 32, and everything stays in registers. For
 // software adapters, as attention_lanes. D is a multiple of 4.
 import package::lib::matrices::{matrix_base};
@@ -83,7 +83,7 @@ fn attention_query_vjp_lanes(@builtin(workgroup_id) group: vec3<u32>, @builtin(s
         }
         for (var i = 0u; i < 16u; i++) {
             let sees = vec4(s) + vec4(0u, 1u, 2u, 3u) < vec4(keys_seen(t0 + i, length));
-            p[i] = select(vec4(0.0), exp(SCALE * p[i] - row_statistics[i].x), sees);
+            p[i] = select(vec4(0.0), exp(min(SCALE * p[i] - row_statistics[i].x, vec4(0.0))), sees);
         }
         for (var i = 0u; i < 16u; i++) {
             d_s[i] = SCALE * p[i] * (d_s[i] - row_statistics[i].y);

@@ -19,5 +19,5 @@ fn gelu_new_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups
     let v = 1.5957691 * (a + 0.044715 * a * a * a);
     let slope = 1.5957691 * (1.0 + 0.134145 * a * a);
     let s = 1.0 / (1.0 + exp(-v));
-    dx[i] = dy[i] * (s + a * s * (1.0 - s) * slope);
+    dx[i] = select(dy[i] * (s + a * s * (1.0 - s) * slope), vec4(0.0), x[i] < vec4(-10.0));
 }

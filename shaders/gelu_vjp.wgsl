@@ -15,6 +15,8 @@ fn gelu_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gr
     if (i >= run.x) {
         return;
     }
-    let phi = 0.39894228 * exp(-min(0.5 * x[i] * x[i], vec4(80.0)));
-    dx[i] = dy[i] * (0.5 * (1.0 + erf(x[i] * 0.70710678)) + x[i] * phi);
+    // Beyond 13 the slope is 1 or 0 to all digits, and x phi(x) must not grow with x.
+    let a = clamp(x[i], vec4(-13.0), vec4(13.0));
+    let phi = 0.39894228 * exp(-0.5 * a * a);
+    dx[i] = dy[i] * (0.5 * (1.0 + erf(a * 0.70710678)) + a * phi);
 }

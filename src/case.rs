@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 /// Unit roundoff of f32.
 pub const U: f64 = 1.0 / (1u64 << 24) as f64;
-/// Results below this may be flushed to zero by a driver.
+/// What is below this may be flushed to zero by a driver, wherever it is an input or a result of an operation (WGSL
+/// specification, section 15.7.2).
 pub const TINY: f64 = 1.2e-38;
 
 /// γ(n) = n·u / (1 − n·u): the relative error of n roundings in a row.
@@ -61,6 +62,11 @@ impl Case {
         self
     }
 
+    /// Elements of all inputs.
+    fn elements(&self) -> usize {
+        self.inputs.iter().map(|t| t.ty().elements()).sum()
+    }
+
     /// The definition's outputs.
     pub fn definition(&self) -> Vec<Tensor> {
         self.evaluate(&self.inputs, |x, y| self.op.cpu(x, y))
@@ -87,9 +93,11 @@ pub fn exact() -> Bound {
     Box::new(|_, y| y.iter().map(|t| vec![0.0; t.ty().elements()]).collect())
 }
 
-/// Every output within `n` roundings of the definition, relative to its size.
+/// Every output within `n` roundings of the definition, relative to its size. Up to two inputs with factors of one, and the
+/// result, may be flushed to zero.
 pub fn ulps(n: f64) -> Bound {
-    Box::new(move |_, y| y.iter().map(|t| t.as_f32().iter().map(|v| n * U * v.abs() as f64 + TINY).collect()).collect())
+    let one = move |v: &f32| n * U * v.abs() as f64 + 3.0 * TINY;
+    Box::new(move |_, y| y.iter().map(|t| t.as_f32().iter().map(one).collect()).collect())
 }
 
 /// One output, whose bound is a function of the element's index, the inputs and the definition.
@@ -100,18 +108,107 @@ pub fn per_element(f: impl Fn(usize, &[Tensor], f64) -> f64 + Send + Sync + 'sta
     })
 }
 
+/// What drawn tensors are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// Standard normal.
+    Normal,
+    /// As large as the room allows.
+    Huge,
+    /// About 1e-30: a product of two is nothing.
+    Tiny,
+    /// Below the smallest normal number, where drivers may read zeros.
+    Denormal,
+    /// One value in every element.
+    Equal,
+    /// Zeros of both signs.
+    Zero,
+    /// Of every magnitude from 1e-30 to the largest, side by side.
+    Mixed,
+    /// Every tensor of another of these kinds.
+    Uneven,
+}
+
+impl Numbers {
+    const ADVERSARIAL: [Numbers; 7] = {
+        use Numbers::*;
+        [Huge, Tiny, Denormal, Equal, Zero, Mixed, Uneven]
+    };
+
+    fn name(self) -> &'static str {
+        match self {
+            Numbers::Normal => "normal",
+            Numbers::Huge => "huge",
+            Numbers::Tiny => "tiny",
+            Numbers::Denormal => "denormal",
+            Numbers::Equal => "equal",
+            Numbers::Zero => "zeros",
+            Numbers::Mixed => "mixed",
+            Numbers::Uneven => "uneven",
+        }
+    }
+}
+
+/// Adversarial numbers say little more in a large case than in a small one: inputs of at most so many elements.
+const SMALL: usize = 4096;
+
+/// A room's cases, and the small ones of them again with every kind of adversarial numbers.
+pub(crate) fn varied(seed: u64, room: impl Fn(&mut Draw) -> Vec<Case>) -> Vec<Case> {
+    let mut all = room(&mut Draw::new(seed));
+    let ordinary = all.len();
+    for numbers in Numbers::ADVERSARIAL {
+        for (i, mut case) in room(&mut Draw::of(numbers, seed)).into_iter().enumerate() {
+            assert!(i < ordinary, "a room has the same cases whatever the numbers");
+            // A case that draws no tensor is the same as before.
+            if case.inputs != all[i].inputs && case.elements() <= SMALL {
+                case.name = format!("{}, {}", case.name, numbers.name());
+                case.wrt.clear();
+                all.push(case);
+            }
+        }
+    }
+    all
+}
+
 /// Random inputs from a seed, the same on every platform.
-pub struct Draw(ChaCha8Rng);
+pub struct Draw {
+    random: ChaCha8Rng,
+    /// Of its own, so that ids and lengths do not depend on the kind of numbers.
+    magnitudes: ChaCha8Rng,
+    numbers: Numbers,
+    largest: f64,
+}
+
+fn uniform(random: &mut ChaCha8Rng) -> f64 {
+    (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+}
 
 impl Draw {
     /// A generator of this seed.
     pub fn new(seed: u64) -> Draw {
-        Draw(ChaCha8Rng::seed_from_u64(seed))
+        Draw::of(Numbers::Normal, seed)
+    }
+
+    /// A generator of this seed whose tensors have numbers of a kind.
+    pub fn of(numbers: Numbers, seed: u64) -> Draw {
+        let [random, magnitudes] = [seed, !seed].map(ChaCha8Rng::seed_from_u64);
+        Draw { random, magnitudes, numbers, largest: 1e15 }
+    }
+
+    /// Sets how large a room's numbers may be without an overflow on the way to its result; 1e15 if it does not, whose
+    /// products of two can be summed.
+    pub fn set_largest(&mut self, largest: f64) {
+        self.largest = largest;
+    }
+
+    /// Whether tensors are ordinary: standard normal.
+    pub fn is_normal(&self) -> bool {
+        self.numbers == Numbers::Normal
     }
 
     /// Uniform in [0, 1).
     pub fn uniform(&mut self) -> f64 {
-        (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+        uniform(&mut self.random)
     }
 
     /// Standard normal (Box and Muller 1958).
@@ -125,10 +222,27 @@ impl Draw {
         (self.uniform() * n as f64) as usize
     }
 
-    /// A tensor of standard normal numbers.
+    /// A tensor of standard normal numbers, or of another kind where the generator is adversarial.
     pub fn tensor(&mut self, dims: &[usize]) -> Tensor {
-        let n = dims.iter().product();
-        Tensor::f32(dims, (0..n).map(|_| self.normal() as f32).collect())
+        let normal: Vec<f64> = (0..dims.iter().product()).map(|_| self.normal()).collect();
+        let numbers = match self.numbers {
+            Numbers::Uneven => Numbers::ADVERSARIAL[(6.0 * uniform(&mut self.magnitudes)) as usize],
+            numbers => numbers,
+        };
+        let of_kind = |x: &f64| match numbers {
+            Numbers::Normal | Numbers::Uneven => *x,
+            // A normal number in 1e15 is beyond 8.
+            Numbers::Huge => x / 8.0 * self.largest,
+            Numbers::Tiny => x * 1e-30,
+            Numbers::Denormal => x * 4e-39,
+            Numbers::Equal => 3.0 * normal[0],
+            Numbers::Zero => x * 0.0,
+            Numbers::Mixed => {
+                let (low, high) = (-30.0, (self.largest / 8.0).log10());
+                x * 10f64.powf(low + (high - low) * uniform(&mut self.magnitudes))
+            }
+        };
+        Tensor::f32(dims, normal.iter().map(of_kind).map(|x| x as f32).collect())
     }
 
     /// A tensor of integers in 0 .. n.

@@ -1,15 +1,15 @@
 //! The operations, a room each: types, definition, kernel, derivative, cost and cases in one place.
 
-use crate::case::{Case, Draw};
+use crate::case::{Case, varied};
 
 macro_rules! rooms {
     ($($(#[$doc:meta])* $room:ident,)*) => {
         $($(#[$doc])* pub mod $room;)*
 
-        /// The cases of every room, with inputs drawn from the seed: (room, case).
+        /// The cases of every room, with ordinary and with adversarial inputs drawn from the seed: (room, case).
         pub fn cases(seed: u64) -> Vec<(&'static str, Case)> {
             let mut all = vec![];
-            $(all.extend($room::cases(&mut Draw::new(seed)).into_iter().map(|case| (stringify!($room), case)));)*
+            $(all.extend(varied(seed, $room::cases).into_iter().map(|case| (stringify!($room), case)));)*
             all
         }
     };

@@ -114,15 +114,18 @@ fn bound(op: Adam) -> Bound {
             let decay = if i < op.decayed { op.weight_decay as f64 * p.abs() } else { 0.0 };
             let g = (x[0].as_f32()[i] as f64 * word(step::FACTOR)).abs() + decay;
             let m = op.betas[0] * m.abs() + (1.0 - op.betas[0]) * g;
-            let slip_v = 8.0 * U * (op.betas[1] * x[4].as_f32()[i] as f64 + (1.0 - op.betas[1]) * g * g);
+            let slip_v = 8.0 * U * (op.betas[1] * x[4].as_f32()[i] as f64 + (1.0 - op.betas[1]) * g * g) + 4.0 * TINY;
             let root = (v * word(step::CORRECTION2)).sqrt();
-            let slip_root = slip_v * word(step::CORRECTION2) / (2.0 * root + 1e-30) + 4.0 * U * root;
+            let under = (slip_v + TINY) * word(step::CORRECTION2);
+            let slip_root = (under / (2.0 * root)).min(under.sqrt()) + 4.0 * U * root;
             let divisor = root + op.eps as f64;
             let update = m * word(step::CORRECTION1) / divisor;
-            let slip = update * (16.0 * U + slip_root / divisor) + 4.0 * U * decay;
-            bounds[0].push(2.0 * U * p.abs().max(y[0].as_f32()[i].abs() as f64) + word(step::LEARNING_RATE) * slip + TINY);
-            bounds[1].push(8.0 * U * m + TINY);
-            bounds[2].push(slip_v + TINY);
+            // A first moment that is flushed to zero is missing from the update, divided by as little as eps.
+            let flushed = 4.0 * TINY * word(step::CORRECTION1) / divisor;
+            let slip = update * (16.0 * U + slip_root / divisor) + flushed + 4.0 * U * decay;
+            bounds[0].push(2.0 * U * p.abs().max(y[0].as_f32()[i].abs() as f64) + word(step::LEARNING_RATE) * slip + 2.0 * TINY);
+            bounds[1].push(8.0 * U * m + 4.0 * TINY);
+            bounds[2].push(slip_v);
         }
         bounds
     })

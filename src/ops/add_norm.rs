@@ -163,7 +163,7 @@ impl Op for AddNormVjp {
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
         let [dx, partial] = backward_bound(x, x.get(5));
         let scale = self.dropout.scale() as f64;
-        let dropped = dx.iter().zip(y[1].as_f32()).map(|(dx, y)| scale * dx + 2.0 * U * y.abs() as f64).collect();
+        let dropped = dx.iter().zip(y[1].as_f32()).map(|(dx, y)| scale * (dx + TINY) + 2.0 * U * y.abs() as f64).collect();
         vec![dx, dropped, partial]
     }
 
@@ -201,7 +201,7 @@ fn forward_bound(dropout: Option<Dropout>) -> Bound {
         let c = x[0].ty().cols();
         let scale = dropout.map_or(1.0, |d| d.scale()) as f64;
         let (added, s, statistics) = (x[1].as_f32(), y[0].as_f32(), y[2].as_f32());
-        let one = |(y, s): (&f32, &f32)| 2.0 * U * (scale * y.abs() as f64 + s.abs() as f64) + TINY;
+        let one = |(y, s): (&f32, &f32)| 2.0 * U * (scale * y.abs() as f64 + s.abs() as f64) + TINY * (2.0 + scale);
         let slip: Vec<f64> = added.iter().zip(s).map(one).collect();
         let (mut z, mut stats) = (vec![], vec![]);
         for (r, row) in s.chunks(c).enumerate() {

@@ -58,6 +58,7 @@ impl Graph {
 
 /// Cases of the kernel.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    draw.set_largest(1e38);
     let case = |(rows, c): (usize, usize)| {
         Case::new(format!("{rows}x{c}"), Bias, vec![draw.tensor(&[rows, c]), draw.tensor(&[c])], ulps(1.0)).wrt(&[0, 1])
     };

@@ -229,6 +229,7 @@ fn bound(smoothing: f64) -> Bound {
 
 /// Cases of the kernel.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    draw.set_largest(1e35);
     let mut cases = vec![];
     let shapes = [
         (1, 1, 0.0, 1.0),
@@ -253,6 +254,8 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         }
         cases.push(case);
     }
+    let inputs = vec![draw.tensor(&[3, 37]), Tensor::u32([3], vec![IGNORE; 3]), Tensor::f32([1], vec![0.25])];
+    cases.push(Case::new("nothing to predict", CrossEntropy { smoothing: 0.1, gradient: true }, inputs, bound(0.1)));
     cases
 }
 

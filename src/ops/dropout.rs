@@ -1,6 +1,6 @@
 //! y = x keep / (1 - p) (Srivastava et al. 2014), the mask from a counter-based generator
 
-use crate::case::{Case, Draw, ulps};
+use crate::case::{Case, Draw, TINY, U, per_element};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -86,7 +86,8 @@ impl Op for Dropout {
     }
 
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
-        ulps(1.0)(x, y)
+        let scale = self.scale() as f64;
+        per_element(move |_, _, y| U * y.abs() + scale * TINY)(x, y)
     }
 }
 
@@ -108,12 +109,13 @@ impl Graph {
 
 /// Cases of the kernel.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    draw.set_largest(1e37);
     let mut cases = vec![];
     for (dims, p) in [(vec![1], 0.5), (vec![3, 5], 0.1), (vec![2, 3, 130], 0.9), (vec![2, 2, 3, 6], 0.3)] {
         let mut step = Tensor::zeros(&crate::step::step_type());
         step.as_u32_mut()[..2].copy_from_slice(&[7, draw.below(1000) as u32]);
         let x = draw.tensor(&dims);
-        cases.push(Case::new(format!("{dims:?} p {p}"), Dropout { p, site: 99 }, vec![x, step], ulps(1.0)).wrt(&[0]));
+        cases.push(Case::of(format!("{dims:?} p {p}"), Dropout { p, site: 99 }, vec![x, step]).wrt(&[0]));
     }
     cases
 }

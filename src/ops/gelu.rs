@@ -1,6 +1,6 @@
 //! y = x Phi(x) = x (1 + erf(x / sqrt 2)) / 2 (Hendrycks and Gimpel 2016)
 
-use crate::case::{Case, Draw, U, per_element};
+use crate::case::{Case, Draw, TINY, U, per_element};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -71,8 +71,9 @@ impl Op for GeluVjp {
     }
 
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
-        let slope = |x: f32| (1e-7 + 16.0 * U) * (1.0 + x.abs() as f64);
-        per_element(move |i, x, _| slope(x[0].as_f32()[i]) * x[1].as_f32()[i].abs() as f64)(x, y)
+        // Phi is off by 1e-7; x phi(x) is less than one and off by the error of its exponential, which falls faster than
+        // the argument grows.
+        per_element(|i, x: &[Tensor], _| (1e-7 + 32.0 * U) * x[1].as_f32()[i].abs() as f64 + TINY)(x, y)
     }
 }
 
@@ -96,15 +97,16 @@ impl Graph {
 
 /// Cases of both kernels.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    draw.set_largest(1e38);
     let mut cases = vec![];
     for n in [1, 7, 256, 1030] {
-        let x = draw.tensor(&[n]);
-        
-        let dy = draw.tensor(&[n]);
+        let (x, dy) = (draw.tensor(&[n]), draw.tensor(&[n]));
         cases.push(Case::of(format!("{n}"), Gelu, vec![x.clone()]).wrt(&[0]));
         cases.push(Case::of(format!("{n}"), GeluVjp, vec![x, dy]));
     }
-    let extreme = Tensor::f32([8], vec![0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 1e30, -1e30]);
+    let extreme = vec![0.0, -0.0, 1e-30, -1e-30, 12.0, -12.0, 90.0, -90.0, 1e30, -1e30, 3.4e38, -3.4e38];
+    let extreme = Tensor::f32([12], extreme);
+    cases.push(Case::of("extreme", GeluVjp, vec![extreme.clone(), draw.tensor(&[12])]));
     cases.push(Case::of("extreme", Gelu, vec![extreme]));
     cases
 }

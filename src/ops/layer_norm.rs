@@ -224,7 +224,7 @@ impl Graph {
 }
 
 /// The mean is off by γ(C) mean|x|, which rstd amplifies; rstd itself by γ(C) relative. `slip` is how far off x may be
-/// already.
+/// already, at least by what is flushed to zero.
 pub(super) fn row_bound(x: &[f32], slip: &[f64], w: &[f32], b: &[f32], mean: f64, rstd: f64) -> (Vec<f64>, [f64; 2]) {
     let c = x.len();
     let e = 4.0 * gamma(c + 8);
@@ -236,7 +236,7 @@ pub(super) fn row_bound(x: &[f32], slip: &[f64], w: &[f32], b: &[f32], mean: f64
     let one = |j: usize| {
         let own = e * ((x[j].abs() as f64 + mean_abs) * rstd + z[j].abs());
         let slip = 2.0 * rstd * (slip[j] + mean_slip) + z[j].abs() * slip_rstd;
-        (own + slip) * w[j].abs() as f64 + 4.0 * U * b[j].abs() as f64 + TINY
+        (own + slip) * w[j].abs() as f64 + z[j].abs() * TINY + 4.0 * U * b[j].abs() as f64 + 2.0 * TINY
     };
     let own = e * (1.0 + (mean_abs * rstd * e).powi(2)) + slip_rstd;
     ((0..c).map(one).collect(), [gamma(c + 1) * mean_abs + mean_slip + TINY, own * rstd])
@@ -249,7 +249,7 @@ fn forward_bound() -> Bound {
         let mut bounds = vec![vec![], vec![]];
         for (r, x) in x[0].as_f32().chunks(c).enumerate() {
             let (mean, rstd) = (statistics[2 * r] as f64, statistics[2 * r + 1] as f64);
-            let (z, s) = row_bound(x, &vec![0.0; c], w, b, mean, rstd);
+            let (z, s) = row_bound(x, &vec![TINY; c], w, b, mean, rstd);
             bounds[0].extend(z);
             bounds[1].extend(s);
         }
@@ -268,16 +268,23 @@ pub(super) fn backward_bound(x: &[Tensor], more: Option<&Tensor>) -> [Vec<f64>; 
         let row = &x[1].as_f32()[r * c..][..c];
         let z = normalised(row, mean, rstd);
         let reach: Vec<f64> = row.iter().map(|x| (x.abs() as f64 + mean.abs()) * rstd).collect();
-        let g: Vec<f64> = (0..c).map(|j| (dy[j] * w[j]).abs() as f64).collect();
-        let mean_g = g.iter().sum::<f64>() / c as f64;
-        let mean_gz = (0..c).map(|j| g[j] * z[j].abs()).sum::<f64>() / c as f64;
-        let slip_gz = (0..c).map(|j| g[j] * 4.0 * U * reach[j]).sum::<f64>() / c as f64;
+        let (dy, w) = (|j: usize| dy[j].abs() as f64, |j: usize| w[j].abs() as f64);
+        let mean_of = |f: &dyn Fn(usize) -> f64| (0..c).map(f).sum::<f64>() / c as f64;
+        // What each g and each z may lack: the rounding of its sums is in gamma below, the rest was flushed to zero.
+        let slip_g = |j: usize| TINY * (2.0 + dy(j) + w(j));
+        let slip_z = |j: usize| 4.0 * U * reach[j] + 4.0 * TINY * (1.0 + rstd);
+        let mean_g = mean_of(&|j| dy(j) * w(j));
+        let mean_gz = mean_of(&|j| dy(j) * w(j) * z[j].abs());
+        let slip_mean_g = mean_of(&slip_g);
+        let slip_mean_gz = mean_of(&|j| slip_g(j) * z[j].abs() + dy(j) * w(j) * slip_z(j));
         for j in 0..c {
-            let own = gamma(c + 16) * (g[j] + mean_g + z[j].abs() * mean_gz);
-            let more = more.map_or(0.0, |t| 2.0 * U * t.as_f32()[r * c + j].abs() as f64);
-            bounds[0].push(rstd * (own + 4.0 * U * reach[j] * mean_gz + z[j].abs() * slip_gz) + more + TINY);
-            bounds[1][2 * (r / block) * c + j] += gamma(block + 4) * dy[j].abs() as f64 * reach[j];
-            bounds[1][(2 * (r / block) + 1) * c + j] += gamma(block) * dy[j].abs() as f64;
+            let own = gamma(c + 16) * (dy(j) * w(j) + mean_g + z[j].abs() * mean_gz);
+            let slip = slip_g(j) + slip_mean_g + slip_z(j) * mean_gz + z[j].abs() * slip_mean_gz + 2.0 * TINY;
+            let more = more.map_or(0.0, |t| 2.0 * U * t.as_f32()[r * c + j].abs() as f64 + TINY);
+            bounds[0].push(rstd * (own + slip) + more + TINY);
+            let slip = TINY * (1.0 + z[j].abs()) + 4.0 * TINY * (1.0 + rstd) * dy(j);
+            bounds[1][2 * (r / block) * c + j] += gamma(block + 4) * dy(j) * reach[j] + slip;
+            bounds[1][(2 * (r / block) + 1) * c + j] += gamma(block) * dy(j) + TINY;
         }
     }
     bounds
@@ -287,9 +294,9 @@ fn weight_bound() -> Bound {
     Box::new(|x, _| {
         let [blocks, _, c] = x[0].ty().dims[..] else { unreachable!("types were checked") };
         let absolute = |which: usize, j: usize| -> f64 {
-            x[0].as_f32()[which * c + j..].iter().step_by(2 * c).map(|v| v.abs() as f64).sum()
+            x[0].as_f32()[which * c + j..].iter().step_by(2 * c).map(|v| gamma(blocks) * v.abs() as f64 + TINY).sum()
         };
-        (0..2).map(|which| (0..c).map(|j| gamma(blocks) * absolute(which, j) + TINY).collect()).collect()
+        (0..2).map(|which| (0..c).map(|j| absolute(which, j)).collect()).collect()
     })
 }
 

@@ -329,21 +329,31 @@ impl Graph {
     }
 }
 
-/// |error| <= γ(K + 2) (Σ|a||b| + |bias|), carried through an activation whose slope is at most one.
+/// |error| <= γ(K + 2) (Σ|a||b| + |bias|), carried through an activation whose slope is at most one. Any a, b or product may
+/// be flushed to zero.
 pub(super) fn bound(op: Matmul) -> Bound {
     let absolute = |t: &Tensor| Tensor::f32(t.ty().dims.clone(), t.as_f32().iter().map(|v| v.abs()).collect());
     Box::new(move |x, y| {
         let k = op.valid(&[x[0].ty(), x[1].ty(), x[2].ty()]).1[2];
         let (a, b, bias) = (absolute(&x[0]), absolute(&x[1]), absolute(&x[2]));
-        let mut sums = [Tensor::zeros(y[0].ty())];
-        Matmul { activation: Activation::None, ..op.clone() }.cpu(&[&a, &b, &bias], &mut sums);
+        let ones = |t: &Tensor| Tensor::f32(t.ty().dims.clone(), vec![1.0; t.ty().elements()]);
+        let product = |a: &Tensor, b: &Tensor| {
+            let mut sums = [Tensor::zeros(y[0].ty())];
+            Matmul { activation: Activation::None, ..op.clone() }.cpu(&[a, b, &bias], &mut sums);
+            let [sums] = sums;
+            sums
+        };
+        let [sums, of_a, of_b] = [product(&a, &b), product(&a, &ones(&b)), product(&ones(&a), &b)];
         let own = |y: f32| match op.activation {
             Activation::None | Activation::Relu => 0.0,
             Activation::Tanh => 64.0 * U,
             Activation::Sigmoid => 64.0 * U * y as f64,
         };
-        let one = |(sum, y): (&f32, &f32)| gamma(k + 2) * *sum as f64 + own(*y) + TINY;
-        vec![sums[0].as_f32().iter().zip(y[0].as_f32()).map(one).collect()]
+        let one = |i: usize| {
+            let [sum, of_a, of_b] = [&sums, &of_a, &of_b].map(|t| t.as_f32()[i] as f64);
+            gamma(k + 2) * sum + TINY * (of_a + of_b + (k + 3) as f64) + own(y[0].as_f32()[i])
+        };
+        vec![(0..y[0].ty().elements()).map(one).collect()]
     })
 }
 

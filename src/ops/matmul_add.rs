@@ -1,6 +1,6 @@
 //! C = D + activation(op(A) op(B) + bias), in D's buffer: a product that joins a sum
 
-use crate::case::{Case, Draw, U};
+use crate::case::{Case, Draw, TINY, U};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::ops::matmul::{Activation, Layout, Matmul, bound};
@@ -56,7 +56,7 @@ impl Op for MatmulAdd {
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
         let mut bounds = bound(self.0.clone())(x, y);
         for ((bound, y), d) in bounds[0].iter_mut().zip(y[0].as_f32()).zip(x[3].as_f32()) {
-            *bound += 4.0 * U * (y.abs() + d.abs()) as f64;
+            *bound += 4.0 * U * (y.abs() + d.abs()) as f64 + TINY;
         }
         bounds
     }

@@ -66,6 +66,7 @@ impl Graph {
 
 /// Cases of the kernel.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    draw.set_largest(1e38);
     let case = |slot: u32| {
         let mut state = Tensor::zeros(&step::step_type());
         state.as_u32_mut()[step::SLOT] = slot;

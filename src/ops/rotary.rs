@@ -1,7 +1,7 @@
 //! Each head's pairs (i, i + D/2) turned by the angle (start + t) 10000^(-2i/D) (Su et al. 2021, RoFormer), the pairs
 //! that GPT-NeoX and LLaMA take: the first half of a head with the second, not neighbours as in the paper
 
-use crate::case::{Case, Draw, gamma, per_element};
+use crate::case::{Case, Draw, TINY, gamma, per_element};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::ops::positions::sinusoids_split;
@@ -72,7 +72,7 @@ impl Op for Rotary {
         let (d, half) = (x[1].ty().cols(), x[1].ty().cols() / 2);
         let bound = per_element(move |i, x: &[Tensor], _| {
             let other = if i % d < half { i + half } else { i - half };
-            gamma(3) * (x[0].as_f32()[i].abs() + x[0].as_f32()[other].abs()) as f64
+            gamma(3) * (x[0].as_f32()[i].abs() + x[0].as_f32()[other].abs()) as f64 + 4.0 * TINY
         });
         bound(x, y)
     }
@@ -88,6 +88,7 @@ impl Graph {
 
 /// Cases of the kernel.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    draw.set_largest(1e38);
     let mut cases = vec![];
     for (b, t, heads, d, start) in [(1, 1, 1, 2, 0), (2, 3, 1, 6, 0), (3, 1, 5, 2, 4), (2, 5, 3, 34, 2)] {
         for inverse in [false, true] {

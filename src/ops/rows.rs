@@ -143,6 +143,7 @@ impl Graph {
 
 /// Cases of both operations.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    draw.set_largest(1e38);
     let mut cases = vec![];
     for (dims, first, count) in [(vec![1, 1], 0, 1), (vec![7, 5], 2, 3), (vec![9], 6, 3), (vec![70, 2, 9], 1, 60)] {
         let name = format!("{count} of {dims:?} from {first}");

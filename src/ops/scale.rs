@@ -1,6 +1,6 @@
 //! y = s x, with a constant s
 
-use crate::case::{Case, Draw, ulps};
+use crate::case::{Case, Draw, TINY, U, per_element};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -36,7 +36,8 @@ impl Op for Scale {
     }
 
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
-        ulps(1.0)(x, y)
+        let scale = self.0.abs() as f64;
+        per_element(move |_, _, y| U * y.abs() + scale * TINY)(x, y)
     }
 }
 
@@ -50,6 +51,7 @@ impl Graph {
 
 /// Cases of the kernel.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
-    let case = |(n, s)| Case::new(format!("{n} by {s}"), Scale(s), vec![draw.tensor(&[n])], ulps(1.0)).wrt(&[0]);
+    draw.set_largest(1e36);
+    let case = |(n, s): (usize, f32)| Case::of(format!("{n} by {s}"), Scale(s), vec![draw.tensor(&[n])]).wrt(&[0]);
     [(1, 2.0), (7, -0.3), (1030, 11.313708)].map(case).into()
 }

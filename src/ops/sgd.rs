@@ -90,9 +90,9 @@ fn bound(op: Sgd) -> Bound {
         for i in 0..x[0].ty().elements() {
             let (g, p, m) = (x[0].as_f32()[i].abs() as f64, x[2].as_f32()[i].abs() as f64, x[3].as_f32()[i].abs() as f64);
             let decay = if i < op.decayed { op.weight_decay as f64 } else { 0.0 };
-            let slip = 6.0 * U * (op.momentum as f64 * m + g * word(step::FACTOR) + decay * p);
-            bounds[0].push(2.0 * U * p.max(y[0].as_f32()[i].abs() as f64) + 2.0 * word(step::LEARNING_RATE) * slip + TINY);
-            bounds[1].push(slip + TINY);
+            let slip = 6.0 * U * (op.momentum as f64 * m + g * word(step::FACTOR) + decay * p) + 6.0 * TINY;
+            bounds[0].push(2.0 * U * p.max(y[0].as_f32()[i].abs() as f64) + 2.0 * word(step::LEARNING_RATE) * slip + 2.0 * TINY);
+            bounds[1].push(slip);
         }
         bounds
     })

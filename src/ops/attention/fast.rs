@@ -85,7 +85,7 @@ pub(super) fn backward(
             d_s[seen..].fill(0.0);
             let kept = if op.dropout.p > 0.0 { op.kept(x[5], index, t, e.keys) } else { vec![] };
             for s in 0..seen {
-                let p = (weights[s] - statistics[0]).exp();
+                let p = (weights[s] - statistics[0]).min(0.0).exp();
                 let kept = kept.get(s).map_or(1.0, |&kept| kept as f32);
                 d_s[s] = op.scale * p * (kept * d_s[s] - statistics[1]);
                 weights[s] = kept * p;

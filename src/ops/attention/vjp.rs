@@ -62,8 +62,11 @@ pub struct AttentionQueryVjp(pub Attention);
 #[derive(Debug)]
 pub struct AttentionKeyVjp(pub Attention);
 
-/// P and dS of one row of one head, over the keys that it sees; `kept` is what dropout multiplies by.
+/// P and dS of one row of one head, over the keys that it sees; `kept` is what dropout multiplies by. P is exp(s q k - lse),
+/// which is at most one but for roundings: where scores are so large that these matter, it is taken to be one.
 pub(super) struct Row {
+    /// s q k - lse
+    pub argument: Vec<f64>,
     pub p: Vec<f64>,
     pub d_s: Vec<f64>,
     pub kept: Vec<f64>,
@@ -77,10 +80,11 @@ pub(super) fn row(op: &Attention, x: &[&Tensor], e: &Extents, index: usize, t: u
     let kept = op.kept(mask, index, t, e.keys);
     let seen = op.seen(mask, index / e.heads, t, e.keys);
     let score = |s: usize| op.scale as f64 * dot(e.query(q, index, t), e.key(k, index, s));
-    let p: Vec<f64> = (0..seen).map(|s| (score(s) - lse).exp()).collect();
+    let argument: Vec<f64> = (0..seen).map(|s| score(s) - lse).collect();
+    let p: Vec<f64> = argument.iter().map(|a| a.min(0.0).exp()).collect();
     let d_p = |s: usize| kept[s] * dot(e.query(d_o, index, t), e.key(v, index, s));
     let d_s = (0..seen).map(|s| p[s] * (d_p(s) - delta)).collect();
-    Row { p, d_s, kept }
+    Row { argument, p, d_s, kept }
 }
 
 /// Whether the inputs of a walk fit.
@@ -158,7 +162,7 @@ impl Op for AttentionKeyVjp {
         let mut sums = [vec![0.0; x[1].ty().elements()], vec![0.0; x[1].ty().elements()]];
         for index in 0..e.batches * e.heads {
             for t in 0..e.queries {
-                let Row { p, d_s, kept } = row(&self.0, x, &e, index, t);
+                let Row { p, d_s, kept, .. } = row(&self.0, x, &e, index, t);
                 for s in 0..p.len() {
                     for c in 0..e.size {
                         let at = e.row(index, s, e.keys) + c;
