@@ -174,11 +174,7 @@ impl Trainer {
         self.step_timed(plans, None).await
     }
 
-    async fn step_timed(
-        &mut self,
-        plans: &[BatchPlan],
-        mut watch: Option<&mut Stopwatch<'_>>,
-    ) -> Result<Vec<Metrics>> {
+    async fn step_timed(&mut self, plans: &[BatchPlan], mut watch: Option<&mut Stopwatch<'_>>) -> Result<Vec<Metrics>> {
         let most = self.recipe.train.accumulate;
         assert!((1..=most).contains(&plans.len()), "{} micro-batches, train.accumulate is {most}", plans.len());
         let done = if self.pending.len() == LOG_SLOTS { self.drain().await? } else { vec![] };

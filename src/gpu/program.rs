@@ -98,7 +98,11 @@ impl Program {
     }
 
     /// The buffer of a place and the offset in it, in bytes.
-    pub(super) fn locate<'a>(&'a self, place: Place, residents: &'a [(wgpu::Buffer, Type)]) -> (&'a wgpu::Buffer, usize) {
+    pub(super) fn locate<'a>(
+        &'a self,
+        place: Place,
+        residents: &'a [(wgpu::Buffer, Type)],
+    ) -> (&'a wgpu::Buffer, usize) {
         locate(place, &self.slots, &self.inputs, residents)
     }
 
@@ -118,7 +122,8 @@ impl Program {
         let mapped = make(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
         // A query set holds at most 4,096 stamps.
         let submissions = self.plan.submissions.iter().cloned();
-        let chunks = submissions.flat_map(|range| range.clone().step_by(1024).map(move |at| at..range.end.min(at + 1024)));
+        let chunks =
+            submissions.flat_map(|range| range.clone().step_by(1024).map(move |at| at..range.end.min(at + 1024)));
         for range in chunks {
             let steps = &self.steps[range.clone()];
             let mut encoder = device.create_command_encoder(&Default::default());

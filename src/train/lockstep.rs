@@ -76,7 +76,8 @@ impl Trainer {
         let (shard, role) = parameters.shards.iter().enumerate().find_map(of_shard)?;
         let at = offset / 4 + index;
         let elements = |e: &crate::parameters::Entry| e.declaration.dims.iter().product::<usize>();
-        let holds = |e: &&crate::parameters::Entry| e.shard == shard && (e.offset..e.offset + elements(e)).contains(&at);
+        let holds =
+            |e: &&crate::parameters::Entry| e.shard == shard && (e.offset..e.offset + elements(e)).contains(&at);
         let entry = parameters.entries.iter().find(holds)?;
         Some(format!("{role} {}[{}]", entry.declaration.name, at - entry.offset))
     }

@@ -23,7 +23,8 @@ fn a_step_of_a_run_is_played_on_both_executors() {
     let said = json(&outcome);
     assert!(said["step"] == 13 && said["batch"] == "data" && said["failed"] == 0, "{said}");
     assert!(said["first"].is_null() && said["planted"].is_null(), "{said}");
-    let ops: Vec<&str> = said["operations"].as_array().expect("a list").iter().map(|o| o["op"].as_str().unwrap()).collect();
+    let ops: Vec<&str> =
+        said["operations"].as_array().expect("a list").iter().map(|o| o["op"].as_str().unwrap()).collect();
     assert!(["embedding", "attention", "matmul", "add_norm_vjp", "adam"].iter().all(|op| ops.contains(op)), "{ops:?}");
     assert!(outcome.err.contains("data: batch ") && outcome.err.contains("for step 13 of run\n"), "{}", outcome.err);
 
@@ -31,7 +32,8 @@ fn a_step_of_a_run_is_played_on_both_executors() {
     let outcome = place.run("verify --model run --rows 2 --tamper attention_key_vjp:2");
     assert_eq!(outcome.code, Some(1), "{}", outcome.err);
     let fail = outcome.out.lines().find(|line| line.starts_with("FAIL ")).expect("a failure");
-    let planted = outcome.err.lines().find_map(|line| line.strip_prefix("planted: a fault in ")).expect("what was planted");
+    let planted =
+        outcome.err.lines().find_map(|line| line.strip_prefix("planted: a fault in ")).expect("what was planted");
     assert_eq!(fail, format!("FAIL {planted}"));
     assert!(fail.contains("(backward), attention_key_vjp in decoder.layers.0."), "{fail}");
     assert!(outcome.out.contains("times the bound of") && outcome.out.contains("1 of "), "{}", outcome.out);
@@ -66,7 +68,8 @@ fn a_profile_is_a_trace_and_changes_nothing() {
     let outcome = place.run(&format!("train tiny.toml {set}")).succeeds();
     assert!(outcome.err.contains("profile: ") && outcome.err.contains("trace.json"), "{}", outcome.err);
     for name in ["model.safetensors", "training_state.safetensors"] {
-        let [plain, watched] = ["run", "watched"].map(|run| place.read(&format!("{run}/checkpoints/step-000012/{name}")));
+        let [plain, watched] =
+            ["run", "watched"].map(|run| place.read(&format!("{run}/checkpoints/step-000012/{name}")));
         assert!(plain == watched, "{name}");
     }
 
@@ -119,13 +122,17 @@ fn a_recipe_is_timed() {
     assert_eq!(said["step_seconds"]["all"].as_array().map(Vec::len), Some(3));
     assert!(number("/step_seconds/least") <= number("/step_seconds/median"));
     assert!(number("/step_seconds/median") <= number("/step_seconds/most"));
-    for path in ["/tokens_per_second", "/flop_per_step", "/model_flop_utilisation", "/memory/planned", "/memory/process"] {
+    for path in
+        ["/tokens_per_second", "/flop_per_step", "/model_flop_utilisation", "/memory/planned", "/memory/process"]
+    {
         assert!(number(path) > 0.0, "{path} of {said}");
     }
     assert!(number("/dispatches_per_step") > 50.0 && number("/submissions_per_step") >= 2.0);
     // Every pass is in both tables.
     for key in ["passes", "seconds", "share"] {
-        let sum = |table: &str| said[table].as_array().expect("a table").iter().map(|r| r[key].as_f64().unwrap()).sum::<f64>();
+        let sum = |table: &str| {
+            said[table].as_array().expect("a table").iter().map(|r| r[key].as_f64().unwrap()).sum::<f64>()
+        };
         assert!((sum("phases") / sum("operations") - 1.0).abs() < 1e-9, "{key} of {said}");
     }
     let phases: Vec<&str> = said["phases"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();

@@ -175,7 +175,9 @@ impl Report {
                 "dispatches",
                 self.each(|s| s.work.dispatches as f64),
                 self.each(|s| s.work.submissions as f64),
-                ms(self.each(|s| s.work.dispatches as f64 * limits.dispatch + s.work.submissions as f64 * limits.submission))
+                ms(self.each(
+                    |s| s.work.dispatches as f64 * limits.dispatch + s.work.submissions as f64 * limits.submission
+                ))
             );
         }
         let buffers = self.buffers.map_or(String::new(), |bytes| format!(", {:.1} MiB in buffers", mib(bytes)));

@@ -1,10 +1,10 @@
 //! A sitting of training: steps, evaluations, checkpoints, and what is said at the end.
 
+use super::profile::Profile;
 use crate::cli::data::{Data, Pairs};
 use crate::cli::files;
 use crate::cli::report::{Report, Scores, clock};
 use crate::cli::run_dir::{Checkpoint, RunDir, TrainingState};
-use super::profile::Profile;
 use pollster::block_on;
 use seqloom::decode::Decoder;
 use seqloom::error::{Error, Result};
@@ -154,11 +154,7 @@ impl Session {
         match (&self.data, &mut self.decoder) {
             (Data::Pairs(data), Some(decoder)) => {
                 held_out(&mut self.trainer.network, decoder, &self.tokenizers, data)?;
-                eprintln!(
-                    "{} after {time}; try: seqloom translate --model {}",
-                    dir.display(),
-                    files::quoted(&dir)
-                );
+                eprintln!("{} after {time}; try: seqloom translate --model {}", dir.display(), files::quoted(&dir));
             }
             _ => eprintln!("{} after {time}", dir.display()),
         }

@@ -57,7 +57,8 @@ impl Trace {
         events.extend(TRACKS.iter().map(|(track, of)| name("thread_name", *track, of)));
         events.extend(TRACKS.iter().enumerate().map(order));
         events.extend(self.slices.iter().cloned());
-        let clocks = "the device's clock is not the host's: the first pass of a program begins where the host submits it";
+        let clocks =
+            "the device's clock is not the host's: the first pass of a program begins where the host submits it";
         json!({ "displayTimeUnit": "ms", "otherData": { "clocks": clocks }, "traceEvents": events })
     }
 }

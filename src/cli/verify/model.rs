@@ -5,6 +5,7 @@ use crate::cli::device::{INSTALL, open};
 use crate::cli::run_dir::{Checkpoint, RunDir};
 use crate::cli::{DeviceArgs, train};
 use clap::Args;
+use indicatif::ProgressBar;
 use pollster::block_on;
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
@@ -89,7 +90,8 @@ pub fn run(dir: &Path, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
     let failed: Vec<&Line> = lines.iter().filter(|line| !line.check.passed()).collect();
     let numbers: usize = lines.iter().map(|line| line.check.elements).sum();
     if json {
-        let by_op: Vec<Value> = by_operation(&lines).into_iter().map(|(worst, passes)| summary(worst, passes)).collect();
+        let by_op: Vec<Value> =
+            by_operation(&lines).into_iter().map(|(worst, passes)| summary(worst, passes)).collect();
         let planted = lines.iter().find(|line| line.check.planted).map(Line::json);
         out!(
             "{}",
@@ -182,7 +184,15 @@ fn parameters(recipe: &Recipe, tokenizers: &Tokenizers) -> usize {
 
 fn play(trainer: &mut Trainer, plan: &BatchPlan, fault: Option<Fault>) -> Result<Vec<Line>> {
     let mut checks = vec![];
-    block_on(trainer.lockstep(plan, fault, |phase, check| checks.push((phase, check))))?;
+    // Seen on a terminal only.
+    let bar = ProgressBar::new_spinner();
+    let each = |phase: Phase, check: Check| {
+        bar.set_message(format!("pass {} ({}), {} {}", checks.len(), phase.name(), check.op, check.scope));
+        bar.tick();
+        checks.push((phase, check));
+    };
+    block_on(trainer.lockstep(plan, fault, each))?;
+    bar.finish_and_clear();
     let line = |(pass, (phase, check)): (usize, (Phase, Check))| {
         let element = trainer.element(check.output.1, check.worst.index);
         Line { pass, phase, check, element }
@@ -229,7 +239,7 @@ impl Line {
             out!("     its input {} was overwritten: element {} was {}, now it is {}", c.value, c.index, c.was, c.is);
         }
         // NaN is out of every bound.
-        if !(w.ratio <= 1.0) {
+        if w.ratio > 1.0 || w.ratio.is_nan() {
             let kernel = if variant.is_empty() { String::new() } else { format!(" [{variant}]") };
             let (have, want, bound) = (w.have, w.want, w.bound);
             out!("     the kernel{kernel} says {have:e}, the definition {want:e}");
@@ -240,8 +250,7 @@ impl Line {
 
     fn json(&self) -> Value {
         let Check { op, scope, variant, worst: w, output, changed, .. } = &self.check;
-        let changed =
-            changed.as_ref().map(|c| json!({ "value": c.value, "index": c.index, "was": c.was, "is": c.is }));
+        let changed = changed.as_ref().map(|c| json!({ "value": c.value, "index": c.index, "was": c.was, "is": c.is }));
         json!({ "pass": self.pass, "phase": self.phase.name(), "op": op, "layer": scope, "variant": variant,
             "output": w.output, "type": output.0.to_string(), "index": w.index, "element": self.element,
             "have": w.have, "want": w.want, "bound": w.bound, "error_over_bound": w.ratio, "changed_input": changed })
