@@ -28,8 +28,8 @@ pub struct Check {
     pub elements: usize,
     /// The element that comes closest to its bound.
     pub worst: Worst,
-    /// Type of the output that it is in, and where it lies.
-    pub output: (Type, Place),
+    /// Where the output that it is in lies.
+    pub place: Place,
     /// An input that is not what it was when it was computed.
     pub changed: Option<Changed>,
     /// Whether a fault was planted here, see [`Fault`].
@@ -124,7 +124,7 @@ pub async fn play(
         let bytes = judged.outputs.iter().zip(&after[judged.first..]);
         let have: Vec<Tensor> = bytes.map(|(ty, bytes)| Tensor::from_bytes(ty, bytes)).collect();
         let worst = worst(judged.op, &have, &want, &bounds);
-        let output = (judged.outputs[worst.output].clone(), pass.bindings[judged.first + worst.output].place);
+        let place = pass.bindings[judged.first + worst.output].place;
         let elements = judged.outputs.iter().map(Type::elements).sum();
         if let Some(node) = node {
             known.extend(node.outputs.iter().copied().zip(have));
@@ -132,7 +132,7 @@ pub async fn play(
             position += 1;
         }
         let (scope, variant) = (pass.scope.clone(), pass.launch.variant.clone());
-        each(index, Check { op: pass.op, scope, variant, elements, worst, output, changed, planted });
+        each(index, Check { op: pass.op, scope, variant, elements, worst, place, changed, planted });
     }
     Ok(())
 }

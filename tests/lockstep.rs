@@ -105,12 +105,12 @@ fn a_fault_is_found_where_it_was_planted() {
         let found: Vec<usize> = (0..all.len()).filter(|&pass| !all[pass].1.passed()).collect();
         assert_eq!(found, [nth], "{op}:{number}: {:#?}", found.iter().map(|&pass| &all[pass]).collect::<Vec<_>>());
         let (at, check) = &all[nth];
-        let (n, worst) = (check.output.0.elements(), &check.worst);
+        let (n, worst) = (check.worst.ty.elements(), &check.worst);
         assert!(*at == phase && check.planted && check.changed.is_none(), "{op}:{number}: {at:?} {check:?}");
         assert_eq!((worst.output, worst.index), (0, n / 2), "{op}:{number}");
         assert!((worst.have - worst.want).abs() > worst.bound, "{op}:{number}: {worst:?}");
         // A place in the flat buffers has a name.
-        let element = trainer.element(check.output.1, worst.index);
+        let element = trainer.element(check.place, worst.index);
         match op {
             "adam" => assert!(element.is_some_and(|e| e.starts_with("parameter model.")), "{op}:{number}"),
             "column_sum" => assert!(element.is_some_and(|e| e.starts_with("gradient of model.")), "{op}:{number}"),

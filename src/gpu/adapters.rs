@@ -1,5 +1,6 @@
 //! Which GPUs there are, and waiting for one.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -61,13 +62,20 @@ impl Found {
         )
     }
 
+    /// What no other adapter has, where that is known: two equal cards differ in their place on the bus.
+    fn identity(&self) -> Option<String> {
+        let place = &self.info.device_pci_bus_id;
+        let known = !place.is_empty() || self.kind() == "software";
+        known.then(|| format!("{} {} {} {place}", self.name(), self.driver(), self.backend()))
+    }
+
     /// Where it stands in the order of `auto`: discrete, integrated, others, software.
     fn rank(&self) -> usize {
         ["discrete", "integrated", "virtual", "other", "software"].iter().position(|k| *k == self.kind()).unwrap_or(5)
     }
 }
 
-/// The adapters of this machine, best first.
+/// The adapters of this machine, best first. One that a driver offers twice, because it is installed twice, is there once.
 pub async fn enumerate() -> Vec<Found> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::PRIMARY;
@@ -76,6 +84,8 @@ pub async fn enumerate() -> Vec<Found> {
     let found = |adapter: wgpu::Adapter| Found { info: adapter.get_info(), adapter };
     let mut found: Vec<Found> = adapters.into_iter().map(found).collect();
     found.sort_by_key(Found::rank);
+    let mut seen = HashSet::new();
+    found.retain(|f| f.identity().is_none_or(|identity| seen.insert(identity)));
     found
 }
 

@@ -36,7 +36,7 @@ fn a_step_of_a_run_is_played_on_both_executors() {
         outcome.err.lines().find_map(|line| line.strip_prefix("planted: a fault in ")).expect("what was planted");
     assert_eq!(fail, format!("FAIL {planted}"));
     assert!(fail.contains("(backward), attention_key_vjp in decoder.layers.0."), "{fail}");
-    assert!(outcome.out.contains("times the bound of") && outcome.out.contains("1 of "), "{}", outcome.out);
+    assert!(outcome.out.contains("but the definition says") && outcome.out.contains("1 of "), "{}", outcome.out);
     assert!(outcome.err.contains(", 2 of "), "{}", outcome.err);
 
     place.run("verify --model run --tamper matmool").refuses(&["matmool", "matmul", "adam"]);

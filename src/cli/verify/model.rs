@@ -25,7 +25,7 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub struct StepArgs {
     /// Play a training step of this run directory instead, each pass beside its definition
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["op", "seed"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["op", "seed", "variants", "limits", "all_devices"])]
     pub(super) model: Option<PathBuf>,
     /// Rows of the batch that are played, the first ones; 0 is all of them [default: as many as take about a minute]
     #[arg(long, value_name = "N", requires = "model")]
@@ -194,7 +194,7 @@ fn play(trainer: &mut Trainer, plan: &BatchPlan, fault: Option<Fault>) -> Result
     block_on(trainer.lockstep(plan, fault, each))?;
     bar.finish_and_clear();
     let line = |(pass, (phase, check)): (usize, (Phase, Check))| {
-        let element = trainer.element(check.output.1, check.worst.index);
+        let element = trainer.element(check.place, check.worst.index);
         Line { pass, phase, check, element }
     };
     Ok(checks.into_iter().enumerate().map(line).collect())
@@ -225,10 +225,10 @@ fn summary(worst: &Line, passes: usize) -> Value {
 impl Line {
     /// Where in the step it is, and which element.
     fn place(&self) -> String {
-        let Check { op, scope, worst, output, .. } = &self.check;
+        let Check { op, scope, worst, .. } = &self.check;
         let scope = if scope.is_empty() { String::new() } else { format!(" in {scope}") };
         let element = self.element.as_ref().map_or(String::new(), |element| format!(", {element}"));
-        let (pass, phase, index, which, ty) = (self.pass, self.phase.name(), worst.index, worst.output, &output.0);
+        let (pass, phase, index, which, ty) = (self.pass, self.phase.name(), worst.index, worst.output, &worst.ty);
         format!("pass {pass} ({phase}), {op}{scope}, output {which} {ty} element {index}{element}")
     }
 
@@ -240,19 +240,17 @@ impl Line {
         }
         // NaN is out of every bound.
         if w.ratio > 1.0 || w.ratio.is_nan() {
-            let kernel = if variant.is_empty() { String::new() } else { format!(" [{variant}]") };
-            let (have, want, bound) = (w.have, w.want, w.bound);
-            out!("     the kernel{kernel} says {have:e}, the definition {want:e}");
-            out!("     they are {:e} apart, {:.3} times the bound of {bound:e}", (have - want).abs(), w.ratio);
+            let kernel = if variant.is_empty() { String::new() } else { format!("[{variant}] ") };
+            out!("     {kernel}{w}");
         }
         Ok(())
     }
 
     fn json(&self) -> Value {
-        let Check { op, scope, variant, worst: w, output, changed, .. } = &self.check;
+        let Check { op, scope, variant, worst: w, changed, .. } = &self.check;
         let changed = changed.as_ref().map(|c| json!({ "value": c.value, "index": c.index, "was": c.was, "is": c.is }));
         json!({ "pass": self.pass, "phase": self.phase.name(), "op": op, "layer": scope, "variant": variant,
-            "output": w.output, "type": output.0.to_string(), "index": w.index, "element": self.element,
+            "output": w.output, "type": w.ty.to_string(), "index": w.index, "element": self.element,
             "have": w.have, "want": w.want, "bound": w.bound, "error_over_bound": w.ratio, "changed_input": changed })
     }
 }
