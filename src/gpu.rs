@@ -1,11 +1,13 @@
 //! The GPU executor; `wgpu` is named in this folder only.
 
 mod adapters;
+mod kernel;
 mod pipelines;
 mod probe;
 mod program;
 
 pub use adapters::{Found, enumerate};
+pub use kernel::Kernel;
 pub use probe::Probe;
 
 use crate::error::{Error, Result};

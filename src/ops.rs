@@ -38,6 +38,7 @@ rooms! {
     matmul,
     matmul_add,
     mul,
+    peak,
     positions,
     record,
     relu,

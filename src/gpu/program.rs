@@ -166,7 +166,7 @@ impl Step {
         Step { pipeline: pipelines.pipeline(&key).clone(), group, grid: pass.launch.grid, run_offset }
     }
 
-    fn record(&self, pass: &mut wgpu::ComputePass, run_group: &wgpu::BindGroup) {
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass, run_group: &wgpu::BindGroup) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
         pass.set_bind_group(1, run_group, &[self.run_offset]);
@@ -189,7 +189,7 @@ impl Step {
 }
 
 /// The `run` uniforms of all passes in one buffer, equal ones once, and each pass's offset.
-fn run_group(
+pub(super) fn run_group(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
     pipelines: &Pipelines,

@@ -1,0 +1,87 @@
+//! How long a kernel takes: by timestamps where the adapter has them, by the wall clock where not.
+
+use pollster::block_on;
+use seqloom::error::Result;
+use seqloom::gpu::{Gpu, Kernel};
+use std::time::Instant;
+
+/// Runs are timed together until they take so many seconds: timestamps may be coarse.
+const TOGETHER: f64 = 2e-3;
+/// The same for the wall clock, which sees the submission and the wait as well.
+const TOGETHER_BY_CLOCK: f64 = 5e-2;
+/// Fewer runs have no spread to tell.
+const LEAST: usize = 3;
+
+/// Seconds of single runs.
+#[derive(Clone, Debug)]
+pub struct Times {
+    /// In ascending order.
+    sorted: Vec<f64>,
+    /// Whether they come from timestamps.
+    pub stamped: bool,
+}
+
+impl Times {
+    /// The time that a share of the runs stayed below, between two runs where it falls there.
+    fn quantile(&self, share: f64) -> f64 {
+        let at = share * (self.sorted.len() - 1) as f64;
+        let (low, high) = (self.sorted[at.floor() as usize], self.sorted[at.ceil() as usize]);
+        low + (high - low) * at.fract()
+    }
+
+    /// The median.
+    pub fn median(&self) -> f64 {
+        self.quantile(0.5)
+    }
+
+    /// The first and the third quartile.
+    pub fn quartiles(&self) -> [f64; 2] {
+        [0.25, 0.75].map(|share| self.quantile(share))
+    }
+
+    /// The shortest and the longest.
+    pub fn range(&self) -> [f64; 2] {
+        [0.0, 1.0].map(|share| self.quantile(share))
+    }
+
+    /// How many there are.
+    pub fn runs(&self) -> usize {
+        self.sorted.len()
+    }
+}
+
+/// Runs a kernel until so many seconds are over, at least three times and at most `most` times. The first run, which meets
+/// cold caches and memory that nobody has touched, is not counted.
+pub fn times(gpu: &mut Gpu, kernel: &Kernel, seconds: f64, most: usize) -> Result<Times> {
+    let mut run = |times: usize| -> Result<(f64, bool)> {
+        let start = Instant::now();
+        let stamped = block_on(gpu.time(kernel, times))?.filter(|seconds| *seconds > 0.0);
+        let all = stamped.unwrap_or_else(|| start.elapsed().as_secs_f64());
+        Ok((all / times as f64, stamped.is_some()))
+    };
+    run(1)?;
+    let start = Instant::now();
+    let (first, stamped) = run(1)?;
+    let together = if stamped { TOGETHER } else { TOGETHER_BY_CLOCK };
+    let together = (together / first.max(1e-9)).ceil().clamp(1.0, 1000.0) as usize;
+    let mut sorted = if together == 1 { vec![first] } else { vec![] };
+    while sorted.len() < LEAST || (sorted.len() < most && start.elapsed().as_secs_f64() < seconds) {
+        sorted.push(run(together)?.0);
+    }
+    sorted.sort_by(f64::total_cmp);
+    Ok(Times { sorted, stamped })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_lie_between_runs() {
+        let times = |sorted: &[f64]| Times { sorted: sorted.into(), stamped: true };
+        let four = times(&[1.0, 2.0, 4.0, 8.0]);
+        assert_eq!((four.median(), four.quartiles(), four.range()), (3.0, [1.75, 5.0], [1.0, 8.0]));
+        let one = times(&[3.0]);
+        assert_eq!((one.median(), one.quartiles(), one.runs()), (3.0, [3.0, 3.0], 1));
+    }
+}
