@@ -7,6 +7,7 @@ macro_rules! out {
 
 mod attention;
 mod average;
+mod bench;
 mod data;
 mod device;
 mod devices;
@@ -51,6 +52,8 @@ enum Command {
     Devices(devices::Devices),
     /// Compare every kernel with its CPU definition on this adapter
     Verify(verify::Verify),
+    /// Time every kernel, and say how far it is from this adapter's measured limits
+    Bench(bench::Bench),
     /// List the built-in recipes, or print one with every key explained
     Recipes(recipes::Recipes),
 }
@@ -98,6 +101,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Import(args) => import::run(&args),
         Command::Devices(args) => devices::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Recipes(args) => recipes::run(&args),
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::case::{Bound, Case, Draw, TINY, U, gamma};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, ids, noise};
 use crate::op::*;
 use crate::ops::matmul::Activation;
 use crate::shader;
@@ -243,6 +244,15 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(case);
     }
     cases
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    let case = |n: usize, classes: usize| {
+        let inputs = [noise(&[n, classes]), ids(&[n], classes), given(Tensor::f32([1], vec![1.0]))];
+        Large::new(format!("{n}x{classes} eps 0.1"), CrossEntropy { smoothing: 0.1, gradient: true }, inputs)
+    };
+    vec![case(4096, 8000), case(1024, 32_000)]
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, gamma, per_element, ulps};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise, words};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -48,7 +49,8 @@ impl Op for Positions {
     }
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
-        Cost::new(y[0].elements(), &x[..1], y)
+        let table = Type::f32([x[0].dims[1], x[0].cols()]);
+        Cost::new(y[0].elements(), &[x[0], &table], y)
     }
 }
 
@@ -142,6 +144,15 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::new(name, PositionsVjp { rows }, vec![draw.tensor(&[b, t, c]), first], bound));
     }
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let x = || noise(&[16, 512, 1024]);
+    vec![
+        Large::new("16x512x1024", Positions, [x(), noise(&[512, 1024]), words(&[0])]),
+        Large::new("16x512x1024", PositionsVjp { rows: 512 }, [x(), words(&[0])]),
+    ]
 }
 
 #[cfg(test)]

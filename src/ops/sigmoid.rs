@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, U, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -94,4 +95,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let extreme = Tensor::f32([8], vec![0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 1e30, -1e30]);
     cases.push(Case::new("extreme", Sigmoid, vec![extreme], per_element(|i, x, y| y * U * (8.0 + 4.0 * x[0].as_f32()[i].abs().min(90.0) as f64) + 1e-34)));
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let x = || noise(&[4096, 2048]);
+    vec![Large::new("4096x2048", Sigmoid, [x()]), Large::new("4096x2048", SigmoidVjp, [x(), x()])]
 }

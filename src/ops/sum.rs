@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, gamma, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -63,4 +64,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         Case::new(format!("{n}"), Sum, vec![draw.tensor(&[n])], bound).wrt(&[0])
     };
     [1, 63, 65, 1030, 70_000].map(case).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    vec![Large::new("1 Mi", Sum, [noise(&[1 << 20])]), Large::new("4096", Sum, [noise(&[4096])])]
 }

@@ -2,7 +2,8 @@
 
 use pollster::block_on;
 use seqloom::error::Result;
-use seqloom::gpu::{Gpu, Kernel};
+use seqloom::gpu::{Gpu, Kernel, POISON};
+use seqloom::tensor::{DType, Tensor};
 use std::time::Instant;
 
 /// Runs are timed together until they take so many seconds: timestamps may be coarse.
@@ -72,9 +73,40 @@ pub fn times(gpu: &mut Gpu, kernel: &Kernel, seconds: f64, most: usize) -> Resul
     Ok(Times { sorted, stamped })
 }
 
+/// What is wrong with outputs at a glance, if anything: a kernel that computes nothing is not fast. Whether the numbers are
+/// right is `verify`'s business.
+pub fn wrong(outputs: &[Tensor]) -> Option<String> {
+    for (o, tensor) in outputs.iter().enumerate() {
+        let words: &[u32] = bytemuck::cast_slice(tensor.bytes());
+        let exponent = 0x7f80_0000;
+        let is_number = |w: u32| tensor.ty().dtype == DType::U32 || w & exponent != exponent;
+        if let Some(at) = words.iter().position(|w| *w == POISON || !is_number(*w)) {
+            let what = if words[at] == POISON { "was not written" } else { "is not a finite number" };
+            return Some(format!("output {o} [{at}] {what}"));
+        }
+        if words.iter().all(|w| *w == 0) {
+            return Some(format!("output {o} is all zeros"));
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_computes_nothing_is_wrong() {
+        let f32s = |x: &[f32]| wrong(&[Tensor::f32([x.len()], x.into())]);
+        assert_eq!(f32s(&[0.0, -1.5, 1e-40]), None);
+        assert_eq!(f32s(&[1.0, f32::NAN]).as_deref(), Some("output 0 [1] is not a finite number"));
+        assert_eq!(f32s(&[f32::INFINITY, 1.0]).as_deref(), Some("output 0 [0] is not a finite number"));
+        assert_eq!(f32s(&[1.0, f32::from_bits(POISON)]).as_deref(), Some("output 0 [1] was not written"));
+        assert_eq!(f32s(&[0.0, 0.0]).as_deref(), Some("output 0 is all zeros"));
+        let u32s = |x: &[u32]| wrong(&[Tensor::u32([x.len()], x.into())]);
+        assert_eq!(u32s(&[0, u32::MAX]), None);
+        assert_eq!(u32s(&[3, POISON]).as_deref(), Some("output 0 [1] was not written"));
+    }
 
     #[test]
     fn quantiles_lie_between_runs() {
