@@ -148,10 +148,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
 
 /// Large cases of both kernels.
 pub fn large() -> Vec<Large> {
-    let x = || noise(&[16, 512, 1024]);
     vec![
-        Large::new("16x512x1024", Positions, [x(), noise(&[512, 1024]), words(&[0])]),
-        Large::new("16x512x1024", PositionsVjp { rows: 512 }, [x(), words(&[0])]),
+        Large::new("16x512x1024", Positions, [noise(&[16, 512, 1024]), noise(&[512, 1024]), words(&[0])]),
+        Large::new("32x512x1024", PositionsVjp { rows: 512 }, [noise(&[32, 512, 1024]), words(&[0])]),
     ]
 }
 

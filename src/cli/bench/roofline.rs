@@ -16,6 +16,9 @@ const LINE: f64 = 13.0;
 const CHARACTER: f64 = 6.3;
 /// Characters of a line of the notes.
 const NOTE: usize = 170;
+/// Radius of a labelled point, and of the others.
+const LARGE: f64 = 4.0;
+const SMALL: f64 = 2.2;
 
 /// One row that has arithmetic to show.
 struct Point<'a> {
@@ -39,11 +42,11 @@ pub fn picture(device: &str, rows: &[Row], roofline: &Roofline) -> String {
     let (first, others): (Vec<&Point>, Vec<&Point>) =
         points.iter().partition(|p| labelled.insert(p.row.candidate.large.op.name()));
     for point in &others {
-        body += &dot(point, &scale, 2.2, "s");
+        body += &dot(point, &scale, SMALL, "s");
     }
     body += &labels(&first, &scale, roofline);
     for point in &first {
-        body += &dot(point, &scale, 4.0, "p");
+        body += &dot(point, &scale, LARGE, "p");
     }
     let mut y = TOP + PLOT + 62.0;
     for (what, list) in [("Without arithmetic, share of the copy: ", copies), ("As short as a dispatch: ", dispatches)]
@@ -57,11 +60,29 @@ pub fn picture(device: &str, rows: &[Row], roofline: &Roofline) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{y}\" viewBox=\"0 0 {WIDTH} {y}\" \
          role=\"img\">\n<title>Roofline</title>\n<style>{}</style>\n<rect class=\"g\" width=\"{WIDTH}\" height=\"{y}\"/>\n\
          <text class=\"h\" x=\"{LEFT}\" y=\"28\">Roofline of {}</text>\n\
-         <text class=\"f\" x=\"{LEFT}\" y=\"48\">large points: an operation's first case; small ones: its other cases and \
-         variants; in the vertical, log scales: the distance to the roof is what is left to gain</text>\n{body}</svg>\n",
+         {}{body}</svg>\n",
         style(),
-        escaped(device)
+        escaped(device),
+        legend()
     )
+}
+
+fn legend() -> String {
+    let mut svg = String::new();
+    let entries = [
+        ("p FMA", "multiply-adds are the limit", 190.0),
+        ("p copy", "the copy is", 90.0),
+        ("p copy c", "it is, but a cache may hold the data", 240.0),
+        ("s copy", "other cases and variants; how far a point is below the roof is what is left to gain", 0.0),
+    ];
+    let mut x = LEFT + 5.0;
+    for (class, what, width) in entries {
+        let radius = if class.starts_with('p') { LARGE } else { SMALL };
+        let _ = writeln!(svg, r#"<circle class="{class}" cx="{x}" cy="44" r="{radius}"/>"#);
+        let _ = writeln!(svg, r#"<text class="f" x="{}" y="48">{what}</text>"#, x + 9.0);
+        x += width;
+    }
+    svg
 }
 
 /// Points, and the shares of what has no place among them: without arithmetic, and limited by the dispatch.
@@ -189,8 +210,9 @@ fn place(point: &Point, scale: &Scale) -> [f64; 2] {
 fn dot(point: &Point, scale: &Scale, radius: f64, class: &str) -> String {
     let [x, y] = place(point, scale);
     let (f, words) = (&point.figures, point.row.candidate.key().join(" "));
+    let cached = if f.cached { " c" } else { "" };
     format!(
-        "<circle class=\"{class} {}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"><title>{}: {:.3} ms, {:.0} % of {}</title>\
+        "<circle class=\"{class} {}{cached}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"><title>{}: {:.3} ms, {:.0} % of {}</title>\
          </circle>\n",
         f.limit.name(),
         escaped(words.trim()),
@@ -237,8 +259,10 @@ fn labels(points: &[&Point], scale: &Scale, roofline: &Roofline) -> String {
             .find(free);
         let Some(area) = area else { continue };
         let [left, top, right, bottom] = area;
-        let (ex, ey) = (x.clamp(left, right), y.clamp(top, bottom));
-        if (ex - x).hypot(ey - y) > 13.0 {
+        let nearest = |[x, y]: [f64; 2]| (x.clamp(left, right), y.clamp(top, bottom));
+        let away = |at: [f64; 2]| (nearest(at).0 - at[0]).hypot(nearest(at).1 - at[1]);
+        let ((ex, ey), own) = (nearest([x, y]), away([x, y]));
+        if own > 13.0 || points.iter().any(|p| place(p, scale) != [x, y] && away(place(p, scale)) < own + 3.0) {
             let _ = writeln!(svg, r#"<path class="t" d="M{x:.1} {y:.1}L{ex:.1} {ey:.1}"/>"#);
         }
         let _ = writeln!(svg, r#"<text class="n" x="{left:.1}" y="{:.1}">{name}</text>"#, bottom - 3.0);
@@ -260,13 +284,13 @@ fn style() -> String {
     let theme = |ground: &str, ink: &str, faint: &str, line: &str, fma: &str, copy: &str| {
         format!(
             ".g{{fill:{ground}}}text{{fill:{ink}}}.f{{fill:{faint}}}.l{{stroke:{line}}}.t{{stroke:{faint}}}\
-             .r{{stroke:{ink}}}.FMA{{fill:{fma}}}.copy{{fill:{copy}}}"
+             .r{{stroke:{ink}}}.FMA{{fill:{fma};stroke:{fma}}}.copy{{fill:{copy};stroke:{copy}}}.c{{fill:{ground}}}"
         )
     };
     format!(
         "text{{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}}.h{{font-size:16px;\
          font-weight:600}}.n{{font-size:11px}}.m{{text-anchor:middle}}.e{{text-anchor:end}}path{{fill:none;stroke-width:1}}\
-         .r{{stroke-width:2}}.t{{stroke-width:.7}}.s{{opacity:.5}}{}@media(prefers-color-scheme:dark){{{}}}",
+         .r{{stroke-width:2}}.t{{stroke-width:.7}}.s{{opacity:.5}}circle{{stroke-width:1.3}}{}@media(prefers-color-scheme:dark){{{}}}",
         theme("#ffffff", "#1b1f24", "#69707a", "#e6e8eb", "#c2410c", "#1d6fb8"),
         theme("#14161a", "#e4e7eb", "#9aa2ac", "#2a2e35", "#fb923c", "#60a5fa")
     )
