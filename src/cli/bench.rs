@@ -16,7 +16,7 @@ use pollster::block_on;
 use row::{Candidate, Row, Widths};
 use seqloom::case::Draw;
 use seqloom::error::{Error, Result};
-use seqloom::gpu::Gpu;
+use seqloom::gpu::{Gpu, Options};
 use seqloom::large::Large;
 use seqloom::tensor::Type;
 use serde_json::json;
@@ -98,15 +98,26 @@ pub fn run(args: &Bench) -> Result<ExitCode> {
     args.svg.as_deref().map(files::check_writable).transpose()?;
     let found = choose(&args.device.device)?;
     let found = found.ok_or_else(|| Error::Device(format!("bench needs a GPU, and there is none: {INSTALL}")))?;
-    let mut gpu = block_on(Gpu::open(&found, options(&args.device)?))?;
+    let options = options(&args.device)?;
+    let mut gpu = block_on(Gpu::open(&found, options.clone()))?;
     let device = format!("{} ({})", found.name(), found.driver());
     eprintln!("device: {device}");
+    // What the adapter can do does not depend on checks.
+    let mut bare = match options.checked {
+        true => Some(block_on(Gpu::open(&found, Options::default()))?),
+        false => None,
+    };
+    if options.checked {
+        eprintln!("warning: shaders run with bounds and loop checks, which take time; --unchecked leaves them out");
+    }
     if let Some(baseline) = baseline.as_ref().filter(|b| b.device != device) {
         eprintln!("warning: the baseline was taken on {}", baseline.device);
     }
     let candidates = select(args, &gpu)?;
     let widths = Widths::of(&candidates);
-    let roofline = if args.quick { limits::measure_for(&mut gpu, args.budget())? } else { limits::measure(&mut gpu)? };
+    let limits =
+        |gpu: &mut Gpu| if args.quick { limits::measure_for(gpu, args.budget()) } else { limits::measure(gpu) };
+    let roofline = limits(bare.as_mut().unwrap_or(&mut gpu))?;
     if !args.json {
         out!(
             "limits: {:.1} GFLOP/s of multiply-adds, {:.2} GB/s copied (read + written), a dispatch {:.1} us, a submission \
@@ -125,6 +136,9 @@ pub fn run(args: &Bench) -> Result<ExitCode> {
             out!("{}", widths.line(&row, &roofline));
         }
         rows.push(row);
+    }
+    if !args.quick {
+        drift(&roofline, &limits(bare.as_mut().unwrap_or(&mut gpu))?);
     }
     let wrong = rows.iter().filter(|r| r.times.is_err()).count();
     let comparison = baseline.map(|b| compare(args, &b, &rows));
@@ -200,6 +214,19 @@ fn time(gpu: &mut Gpu, candidate: Candidate, seconds: f64) -> Result<Row> {
     let taken = times(gpu, &kernel, seconds, MOST)?;
     let wrong = wrong(&block_on(gpu.outputs(&kernel))?);
     Ok(Row { cost: large.cost(), times: wrong.map_or(Ok(taken), Err), candidate })
+}
+
+/// Says so when the adapter could do more or less at the end than at the start: then shares mean little.
+fn drift(before: &Roofline, after: &Roofline) {
+    let far = |a: f64, b: f64| (a / b).max(b / a) > 1.15;
+    if far(before.flops, after.flops) || far(before.bytes, after.bytes) {
+        eprintln!(
+            "warning: at the end the limits were {:.1} GFLOP/s and {:.2} GB/s: something else works on this device, and the \
+             shares are not to be trusted",
+            after.flops / 1e9,
+            after.bytes / 1e9
+        );
+    }
 }
 
 /// What the columns mean, and which clock was read.

@@ -12,6 +12,8 @@ const TOGETHER: f64 = 2e-3;
 const TOGETHER_BY_CLOCK: f64 = 5e-2;
 /// Fewer runs have no spread to tell.
 const LEAST: usize = 3;
+/// What takes so many seconds is slow beyond doubt: it is run once more than to warm up, and no more.
+const SLOW: f64 = 1.0;
 
 /// Seconds of single runs.
 #[derive(Clone, Debug)]
@@ -51,7 +53,7 @@ impl Times {
     }
 }
 
-/// Runs a kernel until so many seconds are over, at least three times and at most `most` times. The first run, which meets
+/// Runs a kernel until so many seconds are over, at least three times, unless it takes seconds, and at most `most` times. The first run, which meets
 /// cold caches and memory that nobody has touched, is not counted.
 pub fn times(gpu: &mut Gpu, kernel: &Kernel, seconds: f64, most: usize) -> Result<Times> {
     let mut run = |times: usize| -> Result<(f64, bool)> {
@@ -66,7 +68,8 @@ pub fn times(gpu: &mut Gpu, kernel: &Kernel, seconds: f64, most: usize) -> Resul
     let together = if stamped { TOGETHER } else { TOGETHER_BY_CLOCK };
     let together = (together / first.max(1e-9)).ceil().clamp(1.0, 1000.0) as usize;
     let mut sorted = if together == 1 { vec![first] } else { vec![] };
-    while sorted.len() < LEAST || (sorted.len() < most && start.elapsed().as_secs_f64() < seconds) {
+    let least = if first > SLOW { 1 } else { LEAST };
+    while sorted.len() < least || (sorted.len() < most && start.elapsed().as_secs_f64() < seconds) {
         sorted.push(run(together)?.0);
     }
     sorted.sort_by(f64::total_cmp);

@@ -44,7 +44,7 @@ pub fn picture(device: &str, rows: &[Row], roofline: &Roofline) -> String {
     for point in &others {
         body += &dot(point, &scale, SMALL, "s");
     }
-    body += &labels(&first, &scale, roofline);
+    body += &labels(&first, &others, &scale, roofline);
     for point in &first {
         body += &dot(point, &scale, LARGE, "p");
     }
@@ -223,8 +223,9 @@ fn dot(point: &Point, scale: &Scale, radius: f64, class: &str) -> String {
 }
 
 /// A label for each point, as near to it as there is room, with a line where that is not beside it.
-fn labels(points: &[&Point], scale: &Scale, roofline: &Roofline) -> String {
-    let mut taken: Vec<Area> = points.iter().map(|p| around(place(p, scale), 5.0)).collect();
+fn labels(points: &[&Point], others: &[&Point], scale: &Scale, roofline: &Roofline) -> String {
+    let mut taken: Vec<Area> = points.iter().map(|p| around(place(p, scale), LARGE + 1.0)).collect();
+    taken.extend(others.iter().map(|p| around(place(p, scale), SMALL)));
     // The roof's own labels, and the roof itself in pieces.
     let corner = roofline.flops / roofline.bytes;
     let [right, top] = [WIDTH - RIGHT, scale.y(roofline.flops)];
