@@ -245,6 +245,14 @@ impl Draw {
         Tensor::f32(dims, normal.iter().map(of_kind).map(|x| x as f32).collect())
     }
 
+    /// A tensor of numbers in [low, high) with 24 random bits each: what is large need not be normal.
+    pub fn between(&mut self, dims: &[usize], low: f32, high: f32) -> Tensor {
+        let mut words = vec![0u32; dims.iter().product()];
+        self.random.fill_bytes(bytemuck::cast_slice_mut(&mut words));
+        let number = |word: u32| low + (high - low) * (word >> 8) as f32 / (1u32 << 24) as f32;
+        Tensor::f32(dims, words.into_iter().map(number).collect())
+    }
+
     /// A tensor of integers in 0 .. n.
     pub fn ids(&mut self, dims: &[usize], n: usize) -> Tensor {
         let count = dims.iter().product();

@@ -52,7 +52,7 @@ enum Command {
     Devices(devices::Devices),
     /// Compare every kernel with its CPU definition on this adapter
     Verify(verify::Verify),
-    /// Time a recipe's training, and say how far it is from this adapter's measured limits
+    /// Time every kernel, or a recipe's training, and say how far it is from this adapter's measured limits
     Bench(bench::Bench),
     /// List the built-in recipes, or print one with every key explained
     Recipes(recipes::Recipes),

@@ -10,7 +10,7 @@ mod program;
 pub use adapters::{Found, enumerate};
 pub use kernel::Kernel;
 pub use lockstep::Played;
-pub use probe::Probe;
+pub use probe::{POISON, Probe};
 
 use crate::error::{Error, Result};
 use crate::graph::{Memory, Resident};

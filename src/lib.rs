@@ -15,6 +15,7 @@ pub mod gpu;
 pub mod grad;
 pub mod graph;
 pub mod interchange;
+pub mod large;
 pub mod lockstep;
 pub mod models;
 pub mod network;

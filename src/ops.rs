@@ -1,6 +1,7 @@
 //! The operations, a room each: types, definition, kernel, derivative, cost and cases in one place.
 
 use crate::case::{Case, varied};
+use crate::large::Large;
 
 macro_rules! rooms {
     ($($(#[$doc:meta])* $room:ident,)*) => {
@@ -10,6 +11,13 @@ macro_rules! rooms {
         pub fn cases(seed: u64) -> Vec<(&'static str, Case)> {
             let mut all = vec![];
             $(all.extend(varied(seed, $room::cases).into_iter().map(|case| (stringify!($room), case)));)*
+            all
+        }
+
+        /// The large cases of every room: (room, case).
+        pub fn large() -> Vec<(&'static str, Large)> {
+            let mut all = vec![];
+            $(all.extend($room::large().into_iter().map(|case| (stringify!($room), case)));)*
             all
         }
     };

@@ -1,7 +1,7 @@
 //! `translate --attention`: what the model looked at, as data, as pictures and as text.
 
 mod html;
-mod labels;
+pub mod labels;
 mod ramp;
 mod svg;
 mod text;

@@ -1,31 +1,281 @@
-//! `seqloom bench`: how fast, and how far from what the adapter can do at most.
+//! `seqloom bench`: the large cases of every operation, timed, against what the adapter can do at most; or a recipe's steps.
 
+mod baseline;
 mod limits;
 mod measure;
 mod recipe;
+mod roofline;
+mod row;
 mod steps;
 
-use super::DeviceArgs;
+use super::device::{INSTALL, choose, options};
+use super::{DeviceArgs, files};
+use baseline::{Baseline, Comparison, Key};
 use clap::Args;
+use limits::Roofline;
+use measure::{times, wrong};
+use pollster::block_on;
+use row::{Candidate, Row, Widths};
+use seqloom::case::Draw;
 use seqloom::error::{Error, Result};
+use seqloom::gpu::{Gpu, Options};
+use seqloom::large::Large;
+use seqloom::tensor::Type;
+use serde_json::json;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
 /// Arguments of `bench`.
 #[derive(Args)]
 pub struct Bench {
     #[command(flatten)]
     device: DeviceArgs,
-    #[command(flatten)]
-    step: recipe::StepArgs,
+    /// Only the operations whose room or kernel has this in its name
+    #[arg(long)]
+    op: Option<String>,
+    /// Only the cases with this in their name
+    #[arg(long)]
+    shape: Option<String>,
+    /// Time every candidate launch, not only the default; with a word, those with it in their name
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    variants: Option<String>,
+    /// Seconds for each kernel; at most ten runs are timed, at least three
+    #[arg(long, default_value_t = 0.5, value_parser = seconds)]
+    seconds: f64,
+    /// One case of each operation, and a tenth of the time
+    #[arg(long)]
+    quick: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Compare with what an earlier --json printed; exit code 1 when something became slower
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// How many times slower than the baseline is too slow
+    #[arg(long, default_value_t = 1.25, requires = "baseline", value_parser = threshold)]
+    threshold: f64,
+    /// Draw the roofline
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    #[command(flatten)]
+    step: recipe::StepArgs,
 }
 
-/// Times what the arguments ask for.
-pub fn run(args: &Bench) -> Result<ExitCode> {
-    match &args.step.recipe {
-        Some(name) => recipe::run(name, &args.step, &args.device, args.json),
-        None => Err(Error::Input("bench needs --recipe NAME or --recipe FILE".into())),
+/// No kernel is timed more often.
+const MOST: usize = 10;
+
+fn seconds(word: &str) -> std::result::Result<f64, String> {
+    let number = word.parse::<f64>().ok().filter(|s| (0.0..=600.0).contains(s));
+    number.ok_or_else(|| "a number of seconds from 0 to 600".into())
+}
+
+fn threshold(word: &str) -> std::result::Result<f64, String> {
+    let number = word.parse::<f64>().ok().filter(|t| t.is_finite() && *t > 0.0);
+    number.ok_or_else(|| "a ratio, such as 1.25".into())
+}
+
+impl Bench {
+    fn budget(&self) -> f64 {
+        if self.quick { self.seconds / 10.0 } else { self.seconds }
     }
+
+    fn has_op(&self, room: &str, kernel: &str) -> bool {
+        self.op.as_ref().is_none_or(|word| room.contains(word.as_str()) || kernel.contains(word.as_str()))
+    }
+
+    fn has_shape(&self, case: &str) -> bool {
+        self.shape.as_ref().is_none_or(|word| case.contains(word.as_str()))
+    }
+
+    fn has_variant(&self, variant: &str, default: bool) -> bool {
+        self.variants.as_ref().map_or(default, |word| variant.contains(word.as_str()))
+    }
+}
+
+/// Times the cases; exit code 1 when a kernel computes nothing or no numbers, or is slower than the baseline allows.
+pub fn run(args: &Bench) -> Result<ExitCode> {
+    if let Some(name) = &args.step.recipe {
+        return recipe::run(name, &args.step, &args.device, args.json);
+    }
+    if args.device.device == "cpu" {
+        return Err(Error::Input("bench times a GPU's kernels; leave --device cpu out, or name a GPU".into()));
+    }
+    let baseline = args.baseline.as_deref().map(Baseline::read).transpose()?;
+    args.svg.as_deref().map(files::check_writable).transpose()?;
+    let found = choose(&args.device.device)?;
+    let found = found.ok_or_else(|| Error::Device(format!("bench needs a GPU, and there is none: {INSTALL}")))?;
+    let options = options(&args.device)?;
+    let mut gpu = block_on(Gpu::open(&found, options.clone()))?;
+    let device = format!("{} ({})", found.name(), found.driver());
+    eprintln!("device: {device}");
+    // What the adapter can do does not depend on checks.
+    let mut bare = match options.checked {
+        true => Some(block_on(Gpu::open(&found, Options::default()))?),
+        false => None,
+    };
+    if options.checked {
+        eprintln!("warning: shaders run with bounds and loop checks, which take time; --unchecked leaves them out");
+    }
+    if let Some(baseline) = baseline.as_ref().filter(|b| b.device != device) {
+        eprintln!("warning: the baseline was taken on {}", baseline.device);
+    }
+    let candidates = select(args, &gpu)?;
+    let widths = Widths::of(&candidates);
+    let limits =
+        |gpu: &mut Gpu| if args.quick { limits::measure_for(gpu, args.budget()) } else { limits::measure(gpu) };
+    let roofline = limits(bare.as_mut().unwrap_or(&mut gpu))?;
+    if !args.json {
+        out!(
+            "limits: {:.1} GFLOP/s of multiply-adds, {:.2} GB/s copied (read + written), a dispatch {:.1} us, a submission \
+             {:.1} us\n",
+            roofline.flops / 1e9,
+            roofline.bytes / 1e9,
+            roofline.dispatch * 1e6,
+            roofline.submission * 1e6
+        );
+        out!("{}", widths.head());
+    }
+    let mut rows = vec![];
+    for candidate in candidates {
+        let row = time(&mut gpu, candidate, args.budget())?;
+        if !args.json {
+            out!("{}", widths.line(&row, &roofline));
+        }
+        rows.push(row);
+    }
+    if !args.quick {
+        drift(&roofline, &limits(bare.as_mut().unwrap_or(&mut gpu))?);
+    }
+    let wrong = rows.iter().filter(|r| r.times.is_err()).count();
+    let comparison = baseline.map(|b| compare(args, &b, &rows));
+    if args.json {
+        let cases: Vec<_> = rows.iter().map(|r| r.json(&roofline)).collect();
+        let Roofline { flops, bytes, dispatch, submission } = roofline;
+        let limits = json!({ "flops_per_second": flops, "bytes_per_second": bytes, "dispatch_seconds": dispatch,
+            "submission_seconds": submission });
+        let against = comparison.as_ref().map(|c| c.json(args.threshold));
+        out!("{}", json!({ "device": device, "limits": limits, "wrong": wrong, "cases": cases, "baseline": against }));
+    } else {
+        summary(&rows, &roofline)?;
+        if let Some(comparison) = &comparison {
+            report(comparison, &widths, args.threshold)?;
+        }
+    }
+    if let Some(path) = &args.svg {
+        files::write(path, roofline::picture(&device, &rows, &roofline).as_bytes())?;
+    }
+    let failed = wrong > 0 || comparison.is_some_and(|c| c.failed());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The kernels that the arguments ask for. Errors: there are none, and what there is.
+fn select(args: &Bench, gpu: &Gpu) -> Result<Vec<Candidate>> {
+    let mut all: Vec<(&'static str, Large)> = seqloom::ops::large();
+    let nothing = |what: &str, word: &Option<String>, mut there: Vec<&str>| {
+        there.retain(|name| !name.is_empty());
+        there.sort();
+        there.dedup();
+        let word = word.as_deref().unwrap_or_default();
+        Error::Input(format!("no {what} has {word} in its name; there are {}", there.join(", ")))
+    };
+    if !all.iter().any(|(room, large)| args.has_op(room, large.op.name())) {
+        let names = all.iter().flat_map(|(room, large)| [*room, large.op.name()]).collect();
+        return Err(nothing("operation", &args.op, names));
+    }
+    all.retain(|(room, large)| args.has_op(room, large.op.name()));
+    if !all.iter().any(|(_, large)| args.has_shape(&large.name)) {
+        return Err(nothing("case", &args.shape, all.iter().map(|(_, large)| large.name.as_str()).collect()));
+    }
+    all.retain(|(_, large)| args.has_shape(&large.name));
+    if args.quick {
+        let mut seen = std::collections::HashSet::new();
+        all.retain(|(_, large)| seen.insert(large.op.name()));
+    }
+    // The rooms are in order; within a room an operation's cases stand together.
+    all.sort_by_key(|(room, large)| (*room, large.op.name()));
+    let adapter = &gpu.limits().adapter;
+    let mut candidates = vec![];
+    for (room, large) in all {
+        let x: Vec<&Type> = large.inputs.iter().map(|i| &i.ty).collect();
+        let launches = large.op.launches(&x, &large.outputs().iter().collect::<Vec<_>>(), adapter);
+        let large = Rc::new(large);
+        for (i, launch) in launches.into_iter().enumerate() {
+            candidates.push(Candidate { room, large: large.clone(), launch, default: i == 0 });
+        }
+    }
+    let wanted = |c: &Candidate| args.has_variant(&c.launch.variant, c.default);
+    if !candidates.iter().any(wanted) {
+        let names = candidates.iter().map(|c| c.launch.variant.as_str()).collect();
+        return Err(nothing("variant", &args.variants, names));
+    }
+    candidates.retain(wanted);
+    Ok(candidates)
+}
+
+fn time(gpu: &mut Gpu, candidate: Candidate, seconds: f64) -> Result<Row> {
+    let large = &candidate.large;
+    let inputs = large.draw(&mut Draw::new(1));
+    let kernel = block_on(gpu.kernel(&*large.op, &inputs, &large.outputs(), &candidate.launch))?;
+    drop(inputs);
+    let taken = times(gpu, &kernel, seconds, MOST)?;
+    let wrong = wrong(&block_on(gpu.outputs(&kernel))?);
+    Ok(Row { cost: large.cost(), times: wrong.map_or(Ok(taken), Err), candidate })
+}
+
+/// Says so when the adapter could do more or less at the end than at the start: then shares mean little.
+fn drift(before: &Roofline, after: &Roofline) {
+    let far = |a: f64, b: f64| (a / b).max(b / a) > 1.15;
+    if far(before.flops, after.flops) || far(before.bytes, after.bytes) {
+        eprintln!(
+            "warning: at the end the limits were {:.1} GFLOP/s and {:.2} GB/s: something else works on this device, and the \
+             shares are not to be trusted",
+            after.flops / 1e9,
+            after.bytes / 1e9
+        );
+    }
+}
+
+/// What the columns mean, and which clock was read.
+fn summary(rows: &[Row], roofline: &Roofline) -> Result<()> {
+    let stamped = rows.iter().filter_map(|r| r.times.as_ref().ok()).all(|t| t.stamped);
+    let clock = if stamped { "timestamps" } else { "the wall clock, submission and wait included" };
+    out!("\nmedians by {clock}; spread: half the distance between the quartiles");
+    out!("share of: the time that the limit that binds would leave, over the time taken");
+    if rows.iter().filter_map(|r| r.figures(roofline)).any(|f| f.cached) {
+        out!("*: less than 64 MiB are read and written, which may stay in a cache");
+    }
+    Ok(())
+}
+
+fn compare(args: &Bench, baseline: &Baseline, rows: &[Row]) -> Comparison {
+    let owned = |key: [&str; 3]| -> Key { key.map(String::from) };
+    let seconds = |r: &Row| r.times.as_ref().ok().map(|t| t.median());
+    let now: Vec<(Key, Option<f64>)> = rows.iter().map(|r| (owned(r.candidate.key()), seconds(r))).collect();
+    let rooms: Vec<(&str, &str)> = rows.iter().map(|r| (r.candidate.large.op.name(), r.candidate.room)).collect();
+    // --quick leaves cases out that nobody asked to leave out.
+    baseline.compare(&now, args.threshold, |[op, case, variant], default| {
+        let room = rooms.iter().find(|(name, _)| name == op).map_or(op.as_str(), |(_, room)| room);
+        !args.quick && args.has_op(room, op) && args.has_shape(case) && args.has_variant(variant, default)
+    })
+}
+
+fn report(comparison: &Comparison, widths: &Widths, threshold: f64) -> Result<()> {
+    let borrowed =
+        |key: &'_ Key| -> String { key.iter().filter(|w| !w.is_empty()).cloned().collect::<Vec<_>>().join(", ") };
+    out!("\nagainst the baseline: ms then, ms now, ratio");
+    for r in &comparison.ratios {
+        let [op, case, variant] = &r.key;
+        let verdict = if r.slower { "SLOWER" } else { "" };
+        out!("{}", widths.ratio([op, case, variant], [r.then, r.now], verdict));
+    }
+    for key in &comparison.new {
+        out!("the baseline has no time of {}", borrowed(key));
+    }
+    for key in &comparison.gone {
+        out!("only the baseline has {}", borrowed(key));
+    }
+    let slower = comparison.ratios.iter().filter(|r| r.slower).count();
+    out!("{slower} of {} are more than {threshold} times slower than the baseline", comparison.ratios.len());
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::adapters::Signal;
 use super::program::{Step, run_group};
-use super::{Gpu, probe::POISON};
+use super::{Gpu, POISON};
 use crate::error::Result;
 use crate::op::{Launch, Op};
 use crate::plan::{Binding, Pass, Place, padded};

@@ -10,8 +10,8 @@ use crate::tensor::{Tensor, Type};
 const GUARD: usize = 256;
 /// What guard bands hold: a NaN that no kernel computes.
 const BAND: u32 = 0x7fc0_dead;
-/// What outputs hold before the run: another one, so that an element that was never written shows.
-pub(super) const POISON: u32 = 0x7fc1_beef;
+/// What outputs hold before a run: another one, so that an element that was never written shows.
+pub const POISON: u32 = 0x7fc1_beef;
 /// What lies behind the elements of an output that takes an input over: a number (π), since NaNs come through additions
 /// as they were.
 const BEHIND: u32 = 0x4049_0fdb;

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, ulps};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -78,4 +79,11 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::new(name, Accumulate, vec![sum, draw.tensor(dims), state], ulps(1.0)));
     }
     cases
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    let mut state = Tensor::zeros(&step::step_type());
+    state.as_u32_mut()[step::ADD] = 1;
+    vec![Large::new("4096x2048, added", Accumulate, [noise(&[4096, 2048]), noise(&[4096, 2048]), given(state)])]
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, ulps};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -55,4 +56,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         Case::new(format!("{dims:?}"), Add, vec![draw.tensor(dims), draw.tensor(dims)], ulps(1.0)).wrt(&[0, 1])
     };
     [&[1][..], &[3, 5], &[257], &[2, 3, 171]].map(case).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    vec![Large::new("4096x2048", Add, [noise(&[4096, 2048]), noise(&[4096, 2048])])]
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Bound, Case, Draw, TINY, U};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, noise, positive};
 use crate::op::*;
 use crate::ops::dropout::{Dropout, extents};
 use crate::ops::layer_norm::{
@@ -255,4 +256,21 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let dropout = Dropout { p: 0.1, site: 99 };
+    let step = || given(Tensor::zeros(&crate::step::step_type()));
+    let mut large = vec![];
+    for rows in [16_384, 4096] {
+        let (wide, c) = ([rows, 512], [512]);
+        let name = format!("{rows}x512 p 0.1");
+        let forward = AddNorm { eps: 1e-5, dropout: Some(dropout) };
+        large.push(Large::new(&name, forward, [noise(&wide), noise(&wide), noise(&c), noise(&c), step()]));
+        let backward = AddNormVjp { dropout, add: true };
+        let inputs = [noise(&wide), noise(&wide), noise(&c), positive(&[rows, 2]), step(), noise(&wide)];
+        large.push(Large::new(format!("{name} added"), backward, inputs));
+    }
+    large
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Bound, Case, Draw, TINY, exact};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -74,4 +75,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let equal = Tensor::f32([3, 4], vec![1.0, 2.0, 2.0, 2.0, -5.0, -5.0, -5.0, -5.0, 0.0, -1e30, 1e30, 1e30]);
     cases.push(Case::new("equal", Argmax, vec![equal], exact()));
     cases
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    vec![Large::new("4096x8000", Argmax, [noise(&[4096, 8000])])]
 }

@@ -3,6 +3,7 @@
 
 mod cases;
 mod fast;
+mod large;
 mod vjp;
 
 use crate::graph::{Graph, Value};
@@ -13,6 +14,7 @@ use crate::step::step_type;
 use crate::tensor::{Tensor, Type};
 
 pub use cases::cases;
+pub use large::large;
 pub use vjp::{AttentionKeyVjp, AttentionQueryVjp, AttentionStatistics};
 
 /// Fused attention. Inputs: q (B, T, C), k (B, S, C), v (B, S, C) and the mask: the key lengths (B), and where there is

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, ulps};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -63,4 +64,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         Case::new(format!("{rows}x{c}"), Bias, vec![draw.tensor(&[rows, c]), draw.tensor(&[c])], ulps(1.0)).wrt(&[0, 1])
     };
     [(1, 1), (3, 5), (130, 7), (2, 300)].map(case).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    vec![Large::new("4096x2048", Bias, [noise(&[4096, 2048]), noise(&[2048])])]
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise, words};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -72,4 +73,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         Case::new(format!("[{b}, {t}, {c}] at {at}"), CacheAppend, inputs, exact())
     };
     [(1, 1, 1, 0), (3, 5, 7, 4), (2, 3, 300, 1)].map(case).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    vec![Large::new("64x256x512 at 128", CacheAppend, [noise(&[64, 256, 512]), noise(&[64, 1, 512]), words(&[128])])]
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, gamma, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -88,4 +89,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         Case::of(format!("{rows}x{c} in {groups}"), ColumnSum { groups }, vec![draw.tensor(&[rows, c])])
     };
     [(1, 1, 1), (70, 3, 1), (70, 3, 4), (130, 257, 3), (5, 4, 4)].map(case).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    let rows = 16_384;
+    vec![Large::new("16384x1024 in 16", ColumnSum { groups: blocks(rows) }, [noise(&[rows, 1024])])]
 }

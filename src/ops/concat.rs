@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, ids};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{DType, Tensor, Type};
@@ -59,4 +60,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         Case::new(format!("{m} and {n}"), Concat, vec![a, b], exact())
     };
     vec![case(1, 1), case(16, 5), case(3, 700)]
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    vec![Large::new("16 and 64", Concat, [ids(&[16], 1 << 31), ids(&[64], 1 << 31)])]
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -45,4 +46,9 @@ impl Op for Copy {
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
     draw.set_largest(1e38);
     [1, 6, 1030].map(|n| Case::new(format!("{n}"), Copy, vec![draw.tensor(&[n])], exact()).wrt(&[0])).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    vec![Large::new("8 Mi", Copy, [noise(&[8 << 20])])]
 }

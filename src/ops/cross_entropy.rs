@@ -3,6 +3,7 @@
 
 use crate::case::{Bound, Case, Draw, TINY, U, gamma};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, ids, noise};
 use crate::op::*;
 use crate::ops::matmul::Activation;
 use crate::shader;
@@ -257,6 +258,15 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let inputs = vec![draw.tensor(&[3, 37]), Tensor::u32([3], vec![IGNORE; 3]), Tensor::f32([1], vec![0.25])];
     cases.push(Case::new("nothing to predict", CrossEntropy { smoothing: 0.1, gradient: true }, inputs, bound(0.1)));
     cases
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    let case = |n: usize, classes: usize| {
+        let inputs = [noise(&[n, classes]), ids(&[n], classes), given(Tensor::f32([1], vec![1.0]))];
+        Large::new(format!("{n}x{classes} eps 0.1"), CrossEntropy { smoothing: 0.1, gradient: true }, inputs)
+    };
+    vec![case(4096, 8000), case(1024, 32_000)]
 }
 
 #[cfg(test)]

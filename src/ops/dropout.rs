@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, U, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -118,6 +119,12 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::of(format!("{dims:?} p {p}"), Dropout { p, site: 99 }, vec![x, step]).wrt(&[0]));
     }
     cases
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    let step = given(Tensor::zeros(&crate::step::step_type()));
+    vec![Large::new("8x512x2048 p 0.1", Dropout { p: 0.1, site: 99 }, [noise(&[8, 512, 2048]), step])]
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, gamma, per_element, ulps};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, noise, words};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -167,4 +168,17 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::of(&name, EmbeddingVjp { scale: 3.0, vocabulary }, vec![dy, order]));
     }
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let (n, vocabulary, c) = (16_384, 32_000, 512);
+    let tokens = Draw::new(1).ids(&[n], vocabulary);
+    let order = by_token(tokens.as_u32(), vocabulary);
+    let name = format!("{n} of {vocabulary}x{c}");
+    let forward = Embedding { scale: 22.6, by_token: Value(usize::MAX) };
+    vec![
+        Large::new(&name, forward, [given(tokens), noise(&[vocabulary, c])]),
+        Large::new(name, EmbeddingVjp { scale: 22.6, vocabulary }, [noise(&[n, c]), words(&order)]),
+    ]
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -119,4 +120,13 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::of(format!("expand {n}"), Expand { dims: vec![n] }, vec![draw.tensor(&[1])]).wrt(&[0]));
     }
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let dims = vec![16 << 20];
+    vec![
+        Large::new("16 Mi", Fill { value: -1.5, dims: dims.clone() }, []),
+        Large::new("16 Mi", Expand { dims }, [noise(&[1])]),
+    ]
 }

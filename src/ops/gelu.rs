@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, U, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -109,4 +110,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     cases.push(Case::of("extreme", GeluVjp, vec![extreme.clone(), draw.tensor(&[12])]));
     cases.push(Case::of("extreme", Gelu, vec![extreme]));
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let x = || noise(&[4096, 2048]);
+    vec![Large::new("4096x2048", Gelu, [x()]), Large::new("4096x2048", GeluVjp, [x(), x()])]
 }

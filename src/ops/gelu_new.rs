@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, U, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -134,4 +135,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     cases.push(Case::of("extreme", GeluNew, vec![extreme.clone()]));
     cases.push(Case::of("extreme", GeluNewVjp, vec![extreme, draw.tensor(&[12])]));
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let x = || noise(&[4096, 2048]);
+    vec![Large::new("4096x2048", GeluNew, [x()]), Large::new("4096x2048", GeluNewVjp, [x(), x()])]
 }

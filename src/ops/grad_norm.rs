@@ -3,6 +3,7 @@
 
 use crate::case::{Case, Draw, exact, gamma, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, noise, positive};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -52,7 +53,7 @@ impl Op for SumSquares {
     }
 
     fn cost(&self, x: &[&Type], _: &[&Type]) -> Cost {
-        Cost { flops: 2 * x[0].elements() as u64, bytes: x[0].bytes() as u64 }
+        Cost::new(2 * x[0].elements(), &x[..1], &[&Type::f32([PARTIALS])])
     }
 
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
@@ -111,8 +112,8 @@ impl Op for Clip {
         not_differentiable(self)
     }
 
-    fn cost(&self, x: &[&Type], _: &[&Type]) -> Cost {
-        Cost { flops: x[0].elements() as u64, bytes: x[0].bytes() as u64 }
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(x[0].elements(), x, y)
     }
 
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
@@ -162,4 +163,14 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::new(format!("{:?}... max {max_norm}", inputs[0].as_f32()[0]), Clip { max_norm }, inputs, exact()));
     }
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let partial = || positive(&[PARTIALS]);
+    let state = given(Tensor::zeros(&step::step_type()));
+    vec![
+        Large::new("16 Mi", SumSquares { part: 0 }, [noise(&[16 << 20]), partial()]),
+        Large::new("1024 sums", Clip { max_norm: 1.0 }, [partial(), state]),
+    ]
 }

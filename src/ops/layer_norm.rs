@@ -2,6 +2,7 @@
 
 use crate::case::{Bound, Case, Draw, TINY, U, gamma};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise, positive};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -335,4 +336,18 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let ones = Tensor::f32([16], vec![1.0; 16]);
     cases.push(Case::new("far from zero", LayerNorm { eps: 1e-5 }, vec![far, ones.clone(), ones], forward_bound()));
     cases
+}
+
+/// Large cases of the three kernels.
+pub fn large() -> Vec<Large> {
+    let mut large = vec![];
+    for rows in [16_384, 4096] {
+        let (wide, c) = ([rows, 512], [512]);
+        let name = format!("{rows}x512");
+        large.push(Large::new(&name, LayerNorm { eps: 1e-5 }, [noise(&wide), noise(&c), noise(&c)]));
+        let inputs = [noise(&wide), noise(&wide), noise(&c), positive(&[rows, 2])];
+        large.push(Large::new(name, LayerNormVjp { add: false }, inputs));
+    }
+    large.push(Large::new("128 blocks of 512", LayerNormWeightVjp, [noise(&[BLOCKS, 2, 512])]));
+    large
 }

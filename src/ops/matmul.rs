@@ -2,6 +2,7 @@
 
 use crate::case::{Bound, Case, Draw, TINY, U, gamma};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::ops::matmul_add::MatmulAdd;
 use crate::shader;
@@ -279,7 +280,8 @@ impl Op for Matmul {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         let (matrices, [m, n, k]) = self.valid(x);
-        Cost::new(2 * m * n * k * matrices[2].batch, &x[..2], y)
+        let read = if self.bias { &x[..3] } else { &x[..2] };
+        Cost::new(2 * m * n * k * matrices[2].batch, read, y)
     }
 
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
@@ -397,4 +399,32 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         push("batch", [Layout::Batch; 3], true, false, p.clone(), p);
     }
     cases
+}
+
+/// Large cases of the kernels.
+pub fn large() -> Vec<Large> {
+    let op = |trans_a, trans_b| {
+        Matmul { layout: [Layout::Matrix; 3], trans_a, trans_b, bias: false, activation: Activation::None }
+    };
+    let product = |[m, n, k]: [usize; 3], trans_a: bool, trans_b: bool| {
+        let a = noise(&if trans_a { [k, m] } else { [m, k] });
+        let b = noise(&if trans_b { [n, k] } else { [k, n] });
+        let letters = [["NN", "NT"], ["TN", "TT"]][trans_a as usize][trans_b as usize];
+        Large::new(format!("{letters} {m}x{n}x{k}"), op(trans_a, trans_b), [a, b]).again(1)
+    };
+    let mut large: Vec<Large> = [1024, 512, 256].map(|n| product([n; 3], false, false)).into();
+    // A Transformer's layer: forward, the gradient of its input, and that of its weight.
+    for (trans_a, trans_b) in [(false, true), (false, false), (true, false)] {
+        large.push(product([768, 128, 512], trans_a, trans_b));
+    }
+    let layer = Matmul { bias: true, activation: Activation::Relu, ..op(false, true) };
+    let inputs = [noise(&[2048, 512]), noise(&[2048, 512]), noise(&[2048])];
+    large.push(Large::new("NT 2048x2048x512 bias Relu", layer, inputs));
+    // Decoding one line.
+    large.push(product([1, 2048, 512], false, true));
+    let heads = Layout::Heads(8);
+    let scores = Matmul { layout: [heads, heads, Layout::Batch], ..op(false, true) };
+    let x = || noise(&[8, 128, 512]);
+    large.push(Large::new("scores B 8 H 8 T 128 D 64", scores, [x(), x()]).again(1));
+    large
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, U};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::ops::matmul::{Activation, Layout, Matmul, bound};
 use crate::tensor::{Tensor, Type};
@@ -82,4 +83,19 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         Case::of(name, MatmulAdd(op), vec![draw.tensor(&a), b.clone(), b, draw.tensor(&d)])
     };
     shapes.map(case).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    let op = Matmul {
+        layout: [Layout::Matrix; 3],
+        trans_a: true,
+        trans_b: false,
+        bias: false,
+        activation: Activation::None,
+    };
+    let product = Large::new("TN 2048x512x1024", MatmulAdd(op), [noise(&[1024, 2048]), noise(&[1024, 512])]);
+    let mut product = product.again(1);
+    product.inputs.push(noise(&[2048, 512]));
+    vec![product]
 }

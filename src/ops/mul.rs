@@ -2,6 +2,7 @@
 
 use crate::case::{Bound, Case, Draw, TINY, U, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -118,4 +119,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::of(format!("rows {dims:?}"), MulRows, x));
     }
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let x = || noise(&[4096, 2048]);
+    vec![Large::new("4096x2048", Mul, [x(), x()]), Large::new("4096x2048", MulRows, [x(), noise(&[4096])])]
 }

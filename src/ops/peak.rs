@@ -3,6 +3,7 @@
 
 use crate::case::{Case, Draw, U, exact, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -108,4 +109,12 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::new(format!("{n}"), PeakCopy, vec![draw.tensor(&[n])], exact()));
     }
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    vec![
+        Large::new("1 Mi, 64 loops", PeakFma { loops: 64 }, [noise(&[1 << 20])]),
+        Large::new("16 Mi", PeakCopy, [noise(&[16 << 20])]),
+    ]
 }

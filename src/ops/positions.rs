@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, gamma, per_element, ulps};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise, words};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -48,7 +49,8 @@ impl Op for Positions {
     }
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
-        Cost::new(y[0].elements(), &x[..1], y)
+        let table = Type::f32([x[0].dims[1], x[0].cols()]);
+        Cost::new(y[0].elements(), &[x[0], &table], y)
     }
 
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
@@ -153,6 +155,14 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::of(name, PositionsVjp { rows }, vec![draw.tensor(&[b, t, c]), first]));
     }
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    vec![
+        Large::new("16x512x1024", Positions, [noise(&[16, 512, 1024]), noise(&[512, 1024]), words(&[0])]),
+        Large::new("32x512x1024", PositionsVjp { rows: 512 }, [noise(&[32, 512, 1024]), words(&[0])]),
+    ]
 }
 
 #[cfg(test)]

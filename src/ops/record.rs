@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -76,4 +77,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         Case::new(format!("slot {slot} of 3"), Record, inputs, exact())
     };
     [0, 2, 7].map(case).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    let step = given(Tensor::zeros(&step::step_type()));
+    vec![Large::new("64 slots", Record, [noise(&[64, COLUMNS]), noise(&[1]), noise(&[1]), step])]
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, exact, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -110,4 +111,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let extreme = Tensor::f32([8], vec![0.0, -0.0, 1e-30, -1e-30, 90.0, -90.0, 1e30, -1e30]);
     cases.push(Case::new("extreme", Relu, vec![extreme], exact()));
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let x = || noise(&[4096, 2048]);
+    vec![Large::new("4096x2048", Relu, [x()]), Large::new("4096x2048", ReluVjp, [x(), x()])]
 }

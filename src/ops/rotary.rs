@@ -3,6 +3,7 @@
 
 use crate::case::{Case, Draw, TINY, gamma, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, noise, words};
 use crate::op::*;
 use crate::ops::positions::sinusoids_split;
 use crate::shader;
@@ -65,7 +66,8 @@ impl Op for Rotary {
     }
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
-        Cost::new(3 * y[0].elements(), &x[..1], y)
+        let table = Type::f32([x[0].dims[1], x[1].cols()]);
+        Cost::new(3 * y[0].elements(), &[x[0], &table], y)
     }
 
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
@@ -99,6 +101,12 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    let table = given(sinusoids_split(512, 64));
+    vec![Large::new("16x512x(16x64)", Rotary { inverse: false }, [noise(&[16, 512, 1024]), table, words(&[0])])]
 }
 
 #[cfg(test)]

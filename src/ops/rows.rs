@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{DType, Tensor, Type};
@@ -154,4 +155,13 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     }
     cases.push(Case::new("labels", Rows { first: 1, count: 4 }, vec![draw.ids(&[6], 1000)], exact()));
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let (x, part) = (|| noise(&[8192, 2048]), noise(&[4096, 2048]));
+    vec![
+        Large::new("4096 of 8192x2048", Rows { first: 2048, count: 4096 }, [x()]),
+        Large::new("4096 of 8192x2048", SetRows { first: 2048 }, [x(), part]),
+    ]
 }

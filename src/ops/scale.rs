@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, U, per_element};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -54,4 +55,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     draw.set_largest(1e36);
     let case = |(n, s): (usize, f32)| Case::of(format!("{n} by {s}"), Scale(s), vec![draw.tensor(&[n])]).wrt(&[0]);
     [(1, 2.0), (7, -0.3), (1030, 11.313708)].map(case).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    vec![Large::new("4096x2048", Scale(0.5), [noise(&[4096, 2048])])]
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Bound, Case, Draw, TINY, U};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, given, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -108,4 +109,12 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::new(format!("{n}, {decayed} decay{}", ["", ", go"][go as usize]), op.clone(), vec![g, state, p, m], bound(op)));
     }
     cases
+}
+
+/// A large case of the kernel.
+pub fn large() -> Vec<Large> {
+    const N: usize = 16 << 20;
+    let op = Sgd { momentum: 0.9, weight_decay: 0.1, decayed: N / 4 * 3 };
+    let state = given(state(&mut Draw::new(1), 1));
+    vec![Large::new("16 Mi parameters", op, [noise(&[N]), state, noise(&[N]), noise(&[N])])]
 }

@@ -2,6 +2,7 @@
 
 use crate::case::{Bound, Case, Draw, TINY, U, gamma};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise, positive, words};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -188,6 +189,19 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::new(format!("{name} equal"), op(), vec![equal, lengths], forward_bound(0.0)));
     }
     cases
+}
+
+/// Large cases of both kernels.
+pub fn large() -> Vec<Large> {
+    let mut large = vec![];
+    for batches in [4, 1] {
+        let dims = [batches, 8, 512, 512];
+        let name = format!("{}x512", batches * 8 * 512);
+        let forward = Softmax { scale: 0.125, causal: false };
+        large.push(Large::new(&name, forward, [noise(&dims), words(&vec![512; batches])]));
+        large.push(Large::new(name, SoftmaxVjp { scale: 0.125 }, [positive(&dims), noise(&dims)]));
+    }
+    large
 }
 
 #[cfg(test)]

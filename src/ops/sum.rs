@@ -2,6 +2,7 @@
 
 use crate::case::{Case, Draw, TINY, gamma};
 use crate::graph::{Graph, Value};
+use crate::large::{Large, noise};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
@@ -64,4 +65,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     draw.set_largest(1e33);
     let case = |n: usize| Case::of(format!("{n}"), Sum, vec![draw.tensor(&[n])]).wrt(&[0]);
     [1, 63, 65, 1030, 70_000].map(case).into()
+}
+
+/// Large cases of the kernel.
+pub fn large() -> Vec<Large> {
+    vec![Large::new("1 Mi", Sum, [noise(&[1 << 20])]), Large::new("4096", Sum, [noise(&[4096])])]
 }

@@ -2,6 +2,7 @@
 
 mod attention;
 mod average;
+mod bench;
 mod interchange;
 mod lab;
 mod mistakes;

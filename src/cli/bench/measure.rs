@@ -2,7 +2,8 @@
 
 use pollster::block_on;
 use seqloom::error::Result;
-use seqloom::gpu::{Gpu, Kernel};
+use seqloom::gpu::{Gpu, Kernel, POISON};
+use seqloom::tensor::{DType, Tensor};
 use std::time::Instant;
 
 /// Runs are timed together until they take so many seconds: timestamps may be coarse.
@@ -11,6 +12,8 @@ const TOGETHER: f64 = 2e-3;
 const TOGETHER_BY_CLOCK: f64 = 5e-2;
 /// Fewer runs have no spread to tell.
 const LEAST: usize = 3;
+/// What takes so many seconds is slow beyond doubt: it is run once more than to warm up, and no more.
+const SLOW: f64 = 1.0;
 
 /// Seconds of single runs.
 #[derive(Clone, Debug)]
@@ -22,6 +25,12 @@ pub struct Times {
 }
 
 impl Times {
+    /// Seconds in any order, at least one; `stamped` where they come from timestamps.
+    pub fn new(mut seconds: Vec<f64>, stamped: bool) -> Times {
+        seconds.sort_by(f64::total_cmp);
+        Times { sorted: seconds, stamped }
+    }
+
     /// The time that a share of the runs stayed below, between two runs where it falls there.
     fn quantile(&self, share: f64) -> f64 {
         let at = share * (self.sorted.len() - 1) as f64;
@@ -50,7 +59,7 @@ impl Times {
     }
 }
 
-/// Runs a kernel until so many seconds are over, at least three times and at most `most` times. The first run, which meets
+/// Runs a kernel until so many seconds are over, at least three times, unless it takes seconds, and at most `most` times. The first run, which meets
 /// cold caches and memory that nobody has touched, is not counted.
 pub fn times(gpu: &mut Gpu, kernel: &Kernel, seconds: f64, most: usize) -> Result<Times> {
     let mut run = |times: usize| -> Result<(f64, bool)> {
@@ -65,16 +74,47 @@ pub fn times(gpu: &mut Gpu, kernel: &Kernel, seconds: f64, most: usize) -> Resul
     let together = if stamped { TOGETHER } else { TOGETHER_BY_CLOCK };
     let together = (together / first.max(1e-9)).ceil().clamp(1.0, 1000.0) as usize;
     let mut sorted = if together == 1 { vec![first] } else { vec![] };
-    while sorted.len() < LEAST || (sorted.len() < most && start.elapsed().as_secs_f64() < seconds) {
+    let least = if first > SLOW { 1 } else { LEAST };
+    while sorted.len() < least || (sorted.len() < most && start.elapsed().as_secs_f64() < seconds) {
         sorted.push(run(together)?.0);
     }
-    sorted.sort_by(f64::total_cmp);
-    Ok(Times { sorted, stamped })
+    Ok(Times::new(sorted, stamped))
+}
+
+/// What is wrong with outputs at a glance, if anything: a kernel that computes nothing is not fast. Whether the numbers are
+/// right is `verify`'s business.
+pub fn wrong(outputs: &[Tensor]) -> Option<String> {
+    for (o, tensor) in outputs.iter().enumerate() {
+        let words: &[u32] = bytemuck::cast_slice(tensor.bytes());
+        let exponent = 0x7f80_0000;
+        let is_number = |w: u32| tensor.ty().dtype == DType::U32 || w & exponent != exponent;
+        if let Some(at) = words.iter().position(|w| *w == POISON || !is_number(*w)) {
+            let what = if words[at] == POISON { "was not written" } else { "is not a finite number" };
+            return Some(format!("output {o} [{at}] {what}"));
+        }
+        if words.iter().all(|w| *w == 0) {
+            return Some(format!("output {o} is all zeros"));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_computes_nothing_is_wrong() {
+        let f32s = |x: &[f32]| wrong(&[Tensor::f32([x.len()], x.into())]);
+        assert_eq!(f32s(&[0.0, -1.5, 1e-40]), None);
+        assert_eq!(f32s(&[1.0, f32::NAN]).as_deref(), Some("output 0 [1] is not a finite number"));
+        assert_eq!(f32s(&[f32::INFINITY, 1.0]).as_deref(), Some("output 0 [0] is not a finite number"));
+        assert_eq!(f32s(&[1.0, f32::from_bits(POISON)]).as_deref(), Some("output 0 [1] was not written"));
+        assert_eq!(f32s(&[0.0, 0.0]).as_deref(), Some("output 0 is all zeros"));
+        let u32s = |x: &[u32]| wrong(&[Tensor::u32([x.len()], x.into())]);
+        assert_eq!(u32s(&[0, u32::MAX]), None);
+        assert_eq!(u32s(&[3, POISON]).as_deref(), Some("output 0 [1] was not written"));
+    }
 
     #[test]
     fn quantiles_lie_between_runs() {

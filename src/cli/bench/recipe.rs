@@ -18,8 +18,8 @@ use std::time::Instant;
 /// Arguments of `bench --recipe`.
 #[derive(Args)]
 pub struct StepArgs {
-    /// Time the training steps of a built-in recipe's name or a TOML file
-    #[arg(long, value_name = "NAME|FILE")]
+    /// Time the training steps of a built-in recipe's name or a TOML file instead
+    #[arg(long, value_name = "NAME|FILE", conflicts_with_all = ["op", "shape", "variants", "quick", "baseline", "svg"])]
     pub(super) recipe: Option<String>,
     /// Set a key of the recipe, such as model.d_model=256
     #[arg(long = "set", value_name = "KEY=VALUE", requires = "recipe")]

@@ -1,6 +1,7 @@
 //! What timed steps come to, for people and as JSON.
 
 use super::limits::Roofline;
+use super::measure::Times;
 use crate::cli::files;
 use seqloom::error::Result;
 use seqloom::plan::Plan;
@@ -100,13 +101,8 @@ impl Report {
         self.steps.iter().map(count).sum::<f64>() / self.seconds()
     }
 
-    /// The time that a share of the steps stayed below.
-    fn quantile(&self, share: f64) -> f64 {
-        let mut seconds: Vec<f64> = self.steps.iter().map(|s| s.seconds).collect();
-        seconds.sort_by(f64::total_cmp);
-        let at = share * (seconds.len() - 1) as f64;
-        let (low, high) = (seconds[at.floor() as usize], seconds[at.ceil() as usize]);
-        low + (high - low) * at.fract()
+    fn times(&self) -> Times {
+        Times::new(self.steps.iter().map(|s| s.seconds).collect(), false)
     }
 
     /// The arithmetic that the model asks for, over what the adapter can do in that time: a backward pass has two products
@@ -137,16 +133,17 @@ impl Report {
     pub fn print(&self) -> Result<()> {
         let (ms, mib) = (|seconds: f64| 1e3 * seconds, |bytes: u64| bytes as f64 / (1u64 << 20) as f64);
         let Start { plan, load, first } = self.start;
+        let (times, [least, most], [low, high]) = (self.times(), self.times().range(), self.times().quartiles());
         out!("{:12} {}, {:.2} M parameters; {}", "recipe", self.recipe, self.parameters as f64 / 1e6, self.about);
         out!(
             "{:12} {:.0} ms, the median of {}; {:.0} to {:.0} ms, the middle half {:.0} to {:.0} ms",
             "a step",
-            ms(self.quantile(0.5)),
-            self.steps.len(),
-            ms(self.quantile(0.0)),
-            ms(self.quantile(1.0)),
-            ms(self.quantile(0.25)),
-            ms(self.quantile(0.75))
+            ms(times.median()),
+            times.runs(),
+            ms(least),
+            ms(most),
+            ms(low),
+            ms(high)
         );
         out!(
             "{:12} {:.2} s: plans {plan:.2}, kernels and memory {load:.2}, the step itself {first:.2}",
@@ -218,11 +215,11 @@ impl Report {
             groups.iter().map(row).collect()
         };
         let Start { plan, load, first } = self.start;
-        let process = resident();
+        let (process, times) = (resident(), self.times());
         json!({
             "recipe": self.recipe, "data": self.about, "device": self.device, "parameters": self.parameters,
-            "step_seconds": { "median": self.quantile(0.5), "least": self.quantile(0.0), "most": self.quantile(1.0),
-                "quartiles": [self.quantile(0.25), self.quantile(0.75)],
+            "step_seconds": { "median": times.median(), "least": times.range()[0], "most": times.range()[1],
+                "quartiles": times.quartiles(),
                 "all": self.steps.iter().map(|s| s.seconds).collect::<Vec<_>>() },
             "first_step_seconds": { "plan": plan, "load": load, "step": first },
             "tokens_per_second": self.rate(|s| s.tokens as f64),
