@@ -58,6 +58,13 @@ choices! {
         /// Matrices from N(0, 0.02), those before a residual connection divided by the root of how many there are.
         Gpt2 = "gpt2",
     }
+    /// What long hypotheses of a beam are forgiven.
+    Penalty {
+        /// ((5 + length) / 6)^alpha (Wu et al. 2016).
+        Gnmt = "gnmt",
+        /// length^alpha, as transformers has it.
+        Power = "power",
+    }
     /// The corpora inside the program.
     Builtin {
         /// None: the data comes from files.
@@ -264,6 +271,13 @@ table! {
     }
     /// How a trained model writes.
     decode: Decode {
+        /// Hypotheses side by side; 1 = greedy, the most likely token after each other.
+        beam: usize = 1, 1..=64;
+        /// With a beam: the exponent by which long translations are preferred; 0 = likelihood alone.
+        length_penalty: f64 = 0.6, 0.0..=10.0;
+        /// With a beam: what the logarithm of the likelihood is divided by, "gnmt": ((5 + length) / 6)^length_penalty,
+        /// "power": length^length_penalty.
+        penalty: Penalty = Penalty::Gnmt;
         /// Longest output in tokens; learned positions end it at data.max_length. Without data.marks the length of every
         /// output, decode.start included.
         max_length: usize = 128, 1..=65_536;

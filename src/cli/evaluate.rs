@@ -62,7 +62,9 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let buckets = Buckets::choose(&examples, t.batch_tokens.max(longest_pair), t.batch_size, 4)?;
     let set = Batches::new(buckets, examples)?;
     let evaluation = block_on(evaluate_network(&mut loaded.network, recipe, &set))?;
-    let (_, scores) = score(&mut loaded.network, &mut loaded.decoder, &loaded.tokenizers, &pairs.pairs)?;
+    let translation = &loaded.translation;
+    let (_, scores) =
+        score(&mut loaded.network, &mut loaded.decoder, translation, &loaded.tokenizers, &pairs.pairs)?;
     let seconds = since.elapsed().as_secs_f64();
     let perplexity = evaluation.nll.exp();
     let signature = match recipe.tokenizer.lowercase {
