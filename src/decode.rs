@@ -89,7 +89,9 @@ pub struct Written {
 /// How sentences are translated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Translation {
-    /// What every translation begins with where sentences have no marks; with them it is `<s>`, which is not written.
+    /// Whether `<s>` and `</s>` mark where a translation begins and ends; they are not written.
+    pub marks: bool,
+    /// What every translation begins with, where that is a token of its own.
     pub start: Option<u32>,
     /// The most tokens of one, `start` included.
     pub longest: usize,
@@ -104,9 +106,9 @@ pub struct Translation {
 }
 
 impl Translation {
-    /// The most likely token after each other.
+    /// The most likely token after each other, between marks or from `start` on.
     pub fn greedy(start: Option<u32>, longest: usize) -> Translation {
-        Translation { start, longest, search: Search::Greedy, rules: Rules::default(), scores: false, best: 1 }
+        Translation { marks: start.is_none(), start, longest, search: Search::Greedy, rules: Rules::default(), scores: false, best: 1 }
     }
 }
 
@@ -197,20 +199,25 @@ impl Decoder {
         Ok(all)
     }
 
-    /// Translates sources (token ids without marks). Those longer than the network has positions for are cut. Errors: the
-    /// device failed.
+    /// Translates sources (token ids without marks). Those longer than the network has positions for are cut. A model
+    /// without an encoder goes on with them. Errors: the device failed.
     pub async fn translate(
         &mut self,
         network: &mut Network,
         sources: &[Vec<u32>],
         t: &Translation,
     ) -> Result<Vec<Vec<Written>>> {
-        let end = t.start.is_none().then_some(EOS);
+        let end = t.marks.then_some(EOS);
         let room = network.positions() - usize::from(end.is_some());
-        let line = |(i, source): (usize, &Vec<u32>)| Line {
-            source: source[..source.len().min(room)].iter().copied().chain(end).collect(),
-            prompt: vec![t.start.unwrap_or(BOS)],
-            number: i as u64,
+        let begin = t.start.or(t.marks.then_some(BOS));
+        let alone = network.model.is_decoder_only();
+        let line = |(i, source): (usize, &Vec<u32>)| {
+            let number = i as u64;
+            if alone {
+                return Line { source: vec![], prompt: source.iter().copied().chain(begin).collect(), number };
+            }
+            let source = source[..source.len().min(room)].iter().copied().chain(end).collect();
+            Line { source, prompt: vec![begin.expect("a decoder starts somewhere")], number }
         };
         let lines: Vec<Line> = sources.iter().enumerate().map(line).collect();
         let most = t.longest - usize::from(t.start.is_some());

@@ -10,7 +10,7 @@ use seqloom::decode::{Decoder, End, Penalty, Search, Translation, Written};
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::Transformer;
 use seqloom::network::{Network, positions};
-use seqloom::recipe::{self, ModelKind, Recipe};
+use seqloom::recipe::{self, Recipe};
 use seqloom::text::corpus;
 use seqloom::text::tokenizer::Tokenizers;
 use std::io::Read;
@@ -53,7 +53,7 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let run = RunDir::new(dir);
     let recipe = run.recipe()?;
     let tokenizers = run.tokenizers(&recipe)?;
-    if recipe.model.kind == ModelKind::Gpt {
+    if !recipe.data.text.is_empty() {
         let dir = dir.display();
         return Err(Error::Input(format!("{dir} holds a language model, which goes on with a text and translates none; try: seqloom generate --model {dir}")));
     }
@@ -74,7 +74,7 @@ pub fn translation(recipe: &Recipe, start: Option<u32>) -> Translation {
         (width, recipe::Penalty::Gnmt) => Search::Beam(width, Penalty::Gnmt(d.length_penalty)),
         (width, recipe::Penalty::Power) => Search::Beam(width, Penalty::Power(d.length_penalty)),
     };
-    Translation { search, ..Translation::greedy(start, d.max_length) }
+    Translation { search, marks: recipe.data.marks, ..Translation::greedy(start, d.max_length) }
 }
 
 /// Translates; an empty line stays one.

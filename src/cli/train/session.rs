@@ -249,7 +249,8 @@ pub fn score(
     let references: Vec<String> = pairs.iter().map(|(_, target)| judged(tokenizers, target)).collect();
     let bleu = corpus_bleu(&hypotheses, &references).score;
     let chrf = corpus_chrf(&hypotheses, &references);
-    Ok((translations, Scores { bleu, chrf }))
+    let exact = hypotheses.iter().zip(&references).filter(|(a, b)| a == b).count() as f64 / pairs.len().max(1) as f64;
+    Ok((translations, Scores { bleu, chrf, exact }))
 }
 
 /// A text as scores compare it: a model that knows no capitals is not blamed for them. Character by character, as the
