@@ -9,10 +9,12 @@ mod attention;
 mod average;
 mod bench;
 mod data;
+mod decoding;
 mod device;
 mod devices;
 mod evaluate;
 mod files;
+mod generate;
 mod import;
 mod init_from;
 mod plot;
@@ -44,6 +46,8 @@ enum Command {
     Average(average::Average),
     /// Translate standard input, line by line, to standard output
     Translate(translate::Translate),
+    /// Go on with a text, or with each line of standard input
+    Generate(generate::Generate),
     /// Loss, perplexity, BLEU and chrF of a model on a test set
     Evaluate(evaluate::Evaluate),
     /// Make a run directory of a Marian or Pegasus model that transformers saved
@@ -97,6 +101,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Train(args) => train::run(&args),
         Command::Average(args) => average::run(&args),
         Command::Translate(args) => translate::run(&args),
+        Command::Generate(args) => generate::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Devices(args) => devices::run(&args),

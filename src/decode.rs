@@ -1,219 +1,400 @@
-//! Greedy decoding with cached keys and values, many sentences at once.
+//! Decoding: many lines at once, with cached keys and values. What a line becomes does not depend on the others.
+//!
+//! Every hypothesis has a row of the caches that it writes to, and a list of the rows in which its ancestors wrote what it
+//! has seen so far: nothing is moved when hypotheses branch, end, or leave a batch, which shrinks by powers of two.
+
+mod beam;
+mod choose;
+mod machine;
 
 use crate::error::Result;
-use crate::graph::{Graph, Resident, Value};
-use crate::models::transformer::KeysValues;
 use crate::network::Network;
-use crate::plan::Plan;
-use crate::tensor::{Tensor, Type};
-use crate::text::tokenizer::{BOS, EOS, PAD};
-use std::collections::HashMap;
+use crate::text::tokenizer::{BOS, EOS};
+use beam::Beam;
+use choose::{argmax, log_softmax};
+use machine::{Answer, Machine, Row, Wanted, most_rows, padded};
 
-/// Rows of a decoding batch: every batch has one of these shapes, so that few programs are made.
-const ROWS: [usize; 3] = [1, 8, 64];
-/// Bytes that the largest buffer of a batch may take: a long sentence is decoded with fewer others, not refused for
-/// their sake.
-const LARGEST: u64 = 128 << 20;
+pub use beam::Penalty;
+pub use choose::{Rules, Sampling};
 
-/// Decodes with a network's parameters, whatever they are at the time.
-#[derive(Debug)]
-pub struct Decoder {
-    /// The most tokens of a translation, as far as there are positions.
-    longest: usize,
-    /// The most tokens that it reads: those before the last.
-    room: usize,
-    /// What every translation starts with where sentences have no marks.
-    start: Option<u32>,
-    /// The most rows that there are caches for.
-    rows: usize,
-    /// Keys and values of the tokens so far, a pair per layer, for the largest batch.
-    own: Vec<(Resident, Resident)>,
-    /// Keys and values of the source by (rows · source length) that they have room for.
-    encoded: Option<(usize, Vec<(Resident, Resident)>)>,
-    programs: HashMap<(usize, usize), Programs>,
+/// The most hypotheses of a batch.
+const ROWS: usize = 64;
+
+/// What is given of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What the encoder reads; nothing where there is none. What there are no positions for is cut.
+    pub source: Vec<u32>,
+    /// What the decoder reads before it writes, at least one token. A model with an encoder is given exactly one.
+    pub prompt: Vec<u32>,
+    /// Tells the line's random numbers from those of others.
+    pub number: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Programs {
-    encode: usize,
-    step: usize,
+/// How the next token is found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Search {
+    /// The most likely one.
+    Greedy,
+    /// By chance.
+    Sample(Sampling),
+    /// So many hypotheses side by side, judged by their likelihood over a penalty.
+    Beam(usize, Penalty),
+}
+
+/// How lines are decoded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// How the next token is found.
+    pub search: Search,
+    /// What changes the logits before that.
+    pub rules: Rules,
+    /// The most tokens that are written.
+    pub most: usize,
+    /// The token that ends a line, if there is one.
+    pub end: Option<u32>,
+    /// Whether likelihoods are wanted where the search does without.
+    pub scores: bool,
+    /// How many hypotheses of a beam come back.
+    pub best: usize,
+}
+
+/// Why nothing more was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The token that ends a line came.
+    Token,
+    /// There are as many tokens as were asked for.
+    Length,
+    /// The model has no more positions.
+    Positions,
+    /// Who watches said so.
+    Stopped,
+}
+
+/// What became of a line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// Without the prompt and without the token that ends a line.
+    pub tokens: Vec<u32>,
+    /// The natural logarithm of its probability, the token that ends it included: the model's, in a beam after the rules;
+    /// zero where no scores were wanted.
+    pub log_probability: f64,
+    /// What a beam ranks by: that, over a penalty; the same elsewhere.
+    pub score: f64,
+    /// Why it ends.
+    pub end: End,
+}
+
+/// How sentences are translated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Translation {
+    /// Whether `<s>` and `</s>` mark where a translation begins and ends; they are not written.
+    pub marks: bool,
+    /// What every translation begins with, where that is a token of its own.
+    pub start: Option<u32>,
+    /// The most tokens of one, `start` included.
+    pub longest: usize,
+    /// How the next token is found.
+    pub search: Search,
+    /// What changes the logits before that.
+    pub rules: Rules,
+    /// Whether likelihoods are wanted where the search does without.
+    pub scores: bool,
+    /// How many hypotheses of a beam come back.
+    pub best: usize,
+}
+
+impl Translation {
+    /// The most likely token after each other, between marks or from `start` on.
+    pub fn greedy(start: Option<u32>, longest: usize) -> Translation {
+        Translation { marks: start.is_none(), start, longest, search: Search::Greedy, rules: Rules::default(), scores: false, best: 1 }
+    }
+}
+
+/// A line that is being written.
+#[derive(Clone, Debug)]
+struct Hypothesis {
+    /// Prompt and what was written.
+    tokens: Vec<u32>,
+    /// The token at position 0: not the first any more where positions were used up.
+    first: usize,
+    /// Positions whose keys and values are in the caches.
+    cached: usize,
+    slot: usize,
+    origin: Vec<u32>,
+    log_probability: f64,
+}
+
+impl Hypothesis {
+    fn new(prompt: &[u32], slot: usize) -> Hypothesis {
+        let (tokens, origin) = (prompt.to_vec(), vec![]);
+        Hypothesis { tokens, first: 0, cached: 0, slot, origin, log_probability: 0.0 }
+    }
+
+    /// The next one after a token, written to another row of the caches.
+    fn followed_by(&self, token: u32, log_probability: f64, slot: usize) -> Hypothesis {
+        let mut next = Hypothesis { slot, log_probability, ..self.clone() };
+        next.tokens.push(token);
+        next
+    }
+}
+
+/// Decodes with a network's parameters, whatever they are at the time.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    machine: Machine,
+}
+
+/// The lines of a batch while they are decoded.
+struct Batch<'a> {
+    options: &'a Options,
+    prompts: Vec<usize>,
+    numbers: Vec<u64>,
+    beams: Vec<Beam>,
 }
 
 impl Decoder {
-    /// A decoder of translations of up to `longest` tokens.
-    pub fn new(network: &mut Network, longest: usize) -> Decoder {
-        let room = longest.min(network.positions());
-        let width = network.model.d_model;
-        let rows = most_rows(network, (room * width).max(network.model.vocabulary.target()));
-        let mut declare = |what: String| network.memory.declare(what, Type::f32([rows * room * width]));
-        let pair = |i| (declare(format!("cache.{i}.k")), declare(format!("cache.{i}.v")));
-        let own = (0..network.model.decoder_layers).map(pair).collect();
-        network.device.allocate(&network.memory);
-        Decoder { longest, room, start: None, rows, own, encoded: None, programs: HashMap::new() }
+    /// A decoder without programs.
+    pub fn new() -> Decoder {
+        Decoder::default()
     }
 
-    /// For a model of sequences without `<s>` and `</s>`: every translation begins with `start` and is as long as it
-    /// may be, `start` included.
-    pub fn unmarked(self, start: u32) -> Decoder {
-        Decoder { start: Some(start), ..self }
-    }
-
-    /// The most likely token after each other, from `<s>` to `</s>`, for each source (token ids without specials).
-    /// Sources longer than the network has positions for are cut. A line's translation does not depend on the others:
-    /// every kernel on the way adds up each row in one order, and padding is never seen. Errors: the device failed.
-    pub async fn greedy(&mut self, network: &mut Network, sources: &[Vec<u32>]) -> Result<Vec<Vec<u32>>> {
+    /// Writes lines, each with `options.best` hypotheses, best first, where there is a beam. `watch` sees what a line has
+    /// after each token where there is none, and says whether that is enough. Errors: the device failed.
+    pub async fn write(
+        &mut self,
+        network: &mut Network,
+        lines: &[Line],
+        options: &Options,
+        mut watch: impl FnMut(usize, &[u32]) -> bool,
+    ) -> Result<Vec<Vec<Written>>> {
+        let model = &network.model;
         let most = network.positions();
-        let mark = usize::from(self.start.is_none());
-        let length = |i: usize| (sources[i].len() + mark).min(most);
-        let mut order: Vec<usize> = (0..sources.len()).collect();
-        order.sort_by_key(|&i| std::cmp::Reverse(length(i)));
-        let mut translations = vec![vec![]; sources.len()];
+        let width = match options.search {
+            Search::Beam(width, _) => width,
+            _ => 1,
+        };
+        let length = |i: &usize| (lines[*i].source.len().min(most), lines[*i].prompt.len());
+        let mut order: Vec<usize> = (0..lines.len()).collect();
+        order.sort_by_key(|i| std::cmp::Reverse(length(i)));
+        let prompt = lines.iter().map(|l| l.prompt.len()).max().unwrap_or(1);
+        let room = (prompt + options.most).next_multiple_of(64).min(most);
+        let rows = most_rows(network, (room * model.d_model).max(model.vocabulary.target()), ROWS).max(width);
+        self.machine.reserve(network, (lines.len() * width).next_power_of_two().min(rows), room);
+        let mut all: Vec<Vec<Written>> = vec![vec![]; lines.len()];
         let mut rest = &order[..];
         while !rest.is_empty() {
-            let model = &network.model;
-            let width = padded(length(rest[0]), most);
-            let widest = model.d_model.max(model.ffn);
-            let room = most_rows(network, width * widest).min(self.rows);
-            let rows = ROWS.into_iter().find(|&r| r >= rest.len().min(room)).unwrap_or(room);
-            let (batch, after) = rest.split_at(rows.min(rest.len()));
-            let cut: Vec<&[u32]> = batch.iter().map(|&i| &sources[i][..length(i) - mark]).collect();
-            for (&i, translation) in batch.iter().zip(self.batch(network, rows, &cut).await?) {
-                translations[i] = translation;
+            let source = padded(length(&rest[0]).0, most);
+            let widest = network.model.d_model.max(network.model.ffn);
+            let count = (rows / width).min(most_rows(network, source * widest, ROWS)).clamp(1, rest.len());
+            let (batch, after) = rest.split_at(count);
+            let chosen: Vec<&Line> = batch.iter().map(|&i| &lines[i]).collect();
+            let done = self.batch(network, &chosen, options, |i, tokens| watch(batch[i], tokens)).await?;
+            for (&i, done) in batch.iter().zip(done) {
+                all[i] = done;
             }
             rest = after;
         }
-        Ok(translations)
+        Ok(all)
     }
 
-    async fn batch(&mut self, network: &mut Network, rows: usize, sources: &[&[u32]]) -> Result<Vec<Vec<u32>>> {
-        let end: &[u32] = if self.start.is_none() { &[EOS] } else { &[] };
-        let longest = sources.iter().map(|s| s.len() + end.len()).max().unwrap_or(1);
-        let width = padded(longest, network.positions());
-        let programs = self.programs(network, rows, width).await?;
-        let mut ids = vec![PAD; rows * width];
-        let mut lengths = vec![0; rows];
-        for (r, source) in sources.iter().enumerate() {
-            let source = [source, end].concat();
-            ids[r * width..][..source.len()].copy_from_slice(&source);
-            lengths[r] = source.len() as u32;
-        }
-        let one = |n: usize| Tensor::u32([1], vec![n as u32]);
-        let lengths = Tensor::u32([rows], lengths);
-        let ids = Tensor::u32([rows, width], ids);
-        let device = &mut network.device;
-        device.run(programs.encode, &[("source", &ids), ("source_lengths", &lengths), ("start", &one(0))]);
-
-        let mut tokens = vec![self.start.unwrap_or(BOS); rows];
-        let first: Vec<u32> = self.start.into_iter().collect();
-        let steps = (self.longest - first.len()).min(self.room);
-        let mut translations = vec![first; sources.len()];
-        let mut open = vec![true; sources.len()];
-        for position in 0..steps {
-            let token = Tensor::u32([rows, 1], tokens);
-            let seen = Tensor::u32([rows], vec![position as u32 + 1; rows]);
-            let start = one(position);
-            let feeds = [("token", &token), ("token_lengths", &seen), ("source_lengths", &lengths), ("start", &start)];
-            device.run(programs.step, &feeds);
-            tokens = device.read(programs.step, "next").await?.as_u32().to_vec();
-            for (r, translation) in translations.iter_mut().enumerate() {
-                open[r] &= self.start.is_some() || tokens[r] != EOS;
-                if open[r] {
-                    translation.push(tokens[r]);
-                }
+    /// Translates sources (token ids without marks). Those longer than the network has positions for are cut. A model
+    /// without an encoder goes on with them. Errors: the device failed.
+    pub async fn translate(
+        &mut self,
+        network: &mut Network,
+        sources: &[Vec<u32>],
+        t: &Translation,
+    ) -> Result<Vec<Vec<Written>>> {
+        let end = t.marks.then_some(EOS);
+        let room = network.positions() - usize::from(end.is_some());
+        let begin = t.start.or(t.marks.then_some(BOS));
+        let alone = network.model.is_decoder_only();
+        let line = |(i, source): (usize, &Vec<u32>)| {
+            let number = i as u64;
+            if alone {
+                return Line { source: vec![], prompt: source.iter().copied().chain(begin).collect(), number };
             }
-            if !open.contains(&true) {
+            let source = source[..source.len().min(room)].iter().copied().chain(end).collect();
+            Line { source, prompt: vec![begin.expect("a decoder starts somewhere")], number }
+        };
+        let lines: Vec<Line> = sources.iter().enumerate().map(line).collect();
+        let most = t.longest - usize::from(t.start.is_some());
+        let Translation { search, rules, scores, best, .. } = *t;
+        let options = Options { search, rules, most, end, scores, best };
+        let mut written = self.write(network, &lines, &options, |_, _| false).await?;
+        if let Some(start) = t.start {
+            written.iter_mut().flatten().for_each(|w| w.tokens.insert(0, start));
+        }
+        Ok(written)
+    }
+
+    async fn batch(
+        &mut self,
+        network: &mut Network,
+        lines: &[&Line],
+        options: &Options,
+        mut watch: impl FnMut(usize, &[u32]) -> bool,
+    ) -> Result<Vec<Vec<Written>>> {
+        let most = network.positions();
+        if !network.model.is_decoder_only() {
+            let sources: Vec<&[u32]> = lines.iter().map(|l| &l.source[..l.source.len().min(most)]).collect();
+            self.machine.encode(network, &sources).await?;
+        }
+        let beam = |(i, line): (usize, &&Line)| Beam::new(&line.prompt, i, options);
+        let mut batch = Batch {
+            options,
+            prompts: lines.iter().map(|l| l.prompt.len()).collect(),
+            numbers: lines.iter().map(|l| l.number).collect(),
+            beams: lines.iter().enumerate().map(beam).collect(),
+        };
+        loop {
+            batch.end_without_room(network);
+            let live = batch.beams.iter().enumerate().filter(|(_, b)| !b.live.is_empty());
+            let mut rows: Vec<(usize, &mut Hypothesis)> = vec![];
+            let lines: Vec<usize> = live.map(|(line, _)| line).collect();
+            for (line, beam) in batch.beams.iter_mut().enumerate() {
+                rows.extend(beam.live.iter_mut().map(|h| (line, h)));
+            }
+            if rows.is_empty() {
                 break;
             }
+            let greedy = options.search == Search::Greedy && options.rules.are_off() && !options.scores;
+            let wanted = if greedy { Wanted::Next } else { Wanted::Logits };
+            let answers = self.advance(network, &mut rows, wanted).await?;
+            let mut answers = answers.into_iter();
+            for line in lines {
+                let count = batch.beams[line].live.len();
+                batch.choose(line, answers.by_ref().take(count).collect(), &mut watch);
+            }
         }
-        Ok(translations)
+        Ok(batch.beams.into_iter().map(Beam::finish).collect())
     }
 
-    async fn programs(&mut self, network: &mut Network, rows: usize, width: usize) -> Result<Programs> {
-        if let Some(&programs) = self.programs.get(&(rows, width)) {
-            return Ok(programs);
+    /// What follows the last token of each hypothesis: at once what is not in the caches, else one token.
+    async fn advance(
+        &mut self,
+        network: &mut Network,
+        rows: &mut [(usize, &mut Hypothesis)],
+        wanted: Wanted,
+    ) -> Result<Vec<Next>> {
+        let positions = network.positions();
+        let alone = network.model.is_decoder_only();
+        let mut answers: Vec<Option<Next>> = vec![None; rows.len()];
+        let mut anew = vec![];
+        for (i, (_, h)) in rows.iter_mut().enumerate() {
+            if h.tokens.len() - h.first > positions {
+                // Half of the positions are free again; the other half is read at once.
+                let keep = if h.cached == 0 { positions } else { (positions / 2).max(1) };
+                (h.first, h.cached) = (h.tokens.len() - keep, 0);
+            }
+            if alone && h.cached == 0 {
+                anew.push(i);
+            }
         }
-        let room = rows * width;
-        if self.encoded.as_ref().is_none_or(|(have, _)| *have < room) {
-            let elements = room * network.model.d_model;
-            let mut declare = |what: String| network.memory.declare(what, Type::f32([elements]));
-            let pair = |i| (declare(format!("encoded.{i}.k")), declare(format!("encoded.{i}.v")));
-            self.encoded = Some((room, (0..network.model.decoder_layers).map(pair).collect()));
-            network.device.allocate(&network.memory);
+        if !anew.is_empty() {
+            let texts: Vec<(usize, &[u32])> =
+                anew.iter().map(|&i| (rows[i].1.slot, &rows[i].1.tokens[rows[i].1.first..])).collect();
+            let answer = self.machine.prefill(network, &texts, wanted).await?;
+            for (row, &i) in anew.iter().enumerate() {
+                answers[i] = Some(Next::of(&answer, row));
+                let h = &mut rows[i].1;
+                h.cached = h.tokens.len() - h.first;
+                h.origin = vec![h.slot as u32; h.cached];
+            }
         }
-        let limits = network.device.limits();
-        let plans = vec![
-            Plan::new(self.encode_graph(network, rows, width), &limits)?,
-            Plan::new(self.step_graph(network, rows, width), &limits)?,
-        ];
-        let encode = network.device.load(plans).await?;
-        let programs = Programs { encode, step: encode + 1 };
-        self.programs.insert((rows, width), programs);
-        Ok(programs)
-    }
-
-    fn pairs(&self, g: &mut Graph, buffers: &[(Resident, Resident)], dims: [usize; 3]) -> Vec<KeysValues> {
-        let mut value = |name: &str, r: Resident| g.resident(name, r, 0, Type::f32(dims));
-        buffers.iter().map(|&(k, v)| (value("cached keys", k), value("cached values", v))).collect()
-    }
-
-    fn encoded(&self, g: &mut Graph, network: &Network, rows: usize, width: usize) -> Vec<KeysValues> {
-        let (_, buffers) = self.encoded.as_ref().expect("room was made before the graphs");
-        self.pairs(g, buffers, [rows, width, network.model.d_model])
-    }
-
-    fn encode_graph(&self, network: &Network, rows: usize, width: usize) -> Graph {
-        let mut g = Graph::new();
-        let weights = network.parameters.bind(&mut g);
-        let context = network.context(&mut g, None);
-        let source = network.source_tokens(&mut g, rows, width);
-        let memory = network.model.encode(&mut g, &weights, source, &context);
-        let computed = network.model.encoded_keys_values(&mut g, &weights, memory);
-        let kept = self.encoded(&mut g, network, rows, width);
-        store_pairs(&mut g, &computed, &kept);
-        // Positions that are not decoded yet count zero times what the cache holds: it must not be what an earlier
-        // batch may have left, a NaN say.
-        for (k, v) in self.pairs(&mut g, &self.own, [rows, self.room, network.model.d_model]) {
-            let zeros = g.fill(0.0, &[rows, self.room, network.model.d_model]);
-            g.store(zeros, k);
-            let zeros = g.fill(0.0, &[rows, self.room, network.model.d_model]);
-            g.store(zeros, v);
+        let ahead: Vec<usize> = (0..rows.len()).filter(|&i| answers[i].is_none()).collect();
+        if !ahead.is_empty() {
+            let step = |&i: &usize| {
+                let (line, h) = &rows[i];
+                let token = h.tokens[h.first + h.cached];
+                Row { token, position: h.cached, slot: h.slot, origin: h.origin.clone(), line: *line }
+            };
+            let steps: Vec<Row> = ahead.iter().map(step).collect();
+            let answer = self.machine.step(network, &steps, wanted).await?;
+            for (row, &i) in ahead.iter().enumerate() {
+                answers[i] = Some(Next::of(&answer, row));
+                let h = &mut rows[i].1;
+                h.cached += 1;
+                h.origin.push(h.slot as u32);
+            }
         }
-        g
-    }
-
-    fn step_graph(&self, network: &Network, rows: usize, width: usize) -> Graph {
-        let mut g = Graph::new();
-        let weights = network.parameters.bind(&mut g);
-        let context = network.context(&mut g, None);
-        let token = network.target_tokens(&mut g, "token", rows, 1);
-        let source_lengths = g.input("source_lengths", Type::u32([rows]));
-        let caches = self.pairs(&mut g, &self.own, [rows, self.room, network.model.d_model]);
-        let encoded = self.encoded(&mut g, network, rows, width);
-        let model = &network.model;
-        let (state, grown) = model.decode_step(&mut g, &weights, token, &caches, &encoded, source_lengths, &context);
-        store_pairs(&mut g, &grown, &caches);
-        let logits = model.logits(&mut g, &weights, state);
-        let next = g.argmax(logits);
-        g.output("next", next);
-        g.output("logits", logits);
-        g
+        Ok(answers.into_iter().map(|a| a.expect("a row is read at once or ahead")).collect())
     }
 }
 
-/// Source lengths share programs by being rounded up, so much that there are few.
-fn padded(length: usize, most: usize) -> usize {
-    length.next_power_of_two().max(16).min(most)
+/// What a program says of a row.
+#[derive(Clone, Debug)]
+enum Next {
+    Token(u32),
+    Logits(Vec<f64>),
 }
 
-/// The largest batch whose rows may have this many elements each; one row is tried in any case.
-fn most_rows(network: &Network, elements: usize) -> usize {
-    let bytes = network.device.limits().binding.min(LARGEST);
-    ROWS.into_iter().rev().find(|r| (r * elements * 4) as u64 <= bytes).unwrap_or(1)
+impl Next {
+    fn of(answer: &Answer, row: usize) -> Next {
+        match answer {
+            Answer::Next(tokens) => Next::Token(tokens[row]),
+            Answer::Logits(logits) => {
+                let v = logits.ty().cols();
+                Next::Logits(logits.as_f32()[row * v..][..v].iter().map(|&l| l as f64).collect())
+            }
+        }
+    }
 }
 
-fn store_pairs(g: &mut Graph, values: &[KeysValues], to: &[KeysValues]) {
-    let each = |pairs: &[KeysValues]| -> Vec<Value> { pairs.iter().flat_map(|&(k, v)| [k, v]).collect() };
-    for (value, to) in each(values).into_iter().zip(each(to)) {
-        g.store(value, to);
+impl Batch<'_> {
+    /// A model with an encoder writes as far as it has positions.
+    fn end_without_room(&mut self, network: &Network) {
+        if network.model.is_decoder_only() {
+            return;
+        }
+        for (beam, prompt) in self.beams.iter_mut().zip(&self.prompts) {
+            if beam.live.first().is_some_and(|h| h.tokens.len() > network.positions()) {
+                beam.end_all(*prompt, End::Positions);
+            }
+        }
+    }
+
+    /// Goes on with the hypotheses of a line, whose next tokens are these.
+    fn choose(&mut self, line: usize, next: Vec<Next>, watch: &mut impl FnMut(usize, &[u32]) -> bool) {
+        let (options, prompt) = (self.options, self.prompts[line]);
+        let beam = &mut self.beams[line];
+        if let Search::Beam(..) = options.search {
+            let logits = next.into_iter().map(|next| match next {
+                Next::Logits(logits) => logits,
+                Next::Token(_) => unreachable!("beams ask for logits"),
+            });
+            return beam.branch(options, prompt, logits.collect());
+        }
+        let h = &mut beam.live[0];
+        let token = match next.into_iter().next().expect("one hypothesis") {
+            Next::Token(token) => token,
+            Next::Logits(mut logits) => {
+                let mut plain = logits.clone();
+                options.rules.apply(&h.tokens, &mut logits);
+                let token = match options.search {
+                    Search::Sample(sampling) => {
+                        let step = (h.tokens.len() - prompt) as u64;
+                        sampling.draw(&logits, self.numbers[line], step)
+                    }
+                    _ => argmax(&logits),
+                };
+                log_softmax(&mut plain);
+                h.log_probability += plain[token];
+                token as u32
+            }
+        };
+        if options.end == Some(token) {
+            return beam.end_all(prompt, End::Token);
+        }
+        h.tokens.push(token);
+        let written = &h.tokens[prompt..];
+        let enough = written.len() >= options.most;
+        if watch(line, written) {
+            beam.end_all(prompt, End::Stopped);
+        } else if enough {
+            beam.end_all(prompt, End::Length);
+        }
     }
 }

@@ -1,17 +1,19 @@
 //! Models as transformers' classes know them, in both directions.
 //!
-//! A post-norm encoder–decoder is its `MarianMTModel`, a pre-norm one its `PegasusForConditionalGeneration`. Parameters
-//! have these classes' names already; what is left is `config.json` and the tensors that the classes want and we have no
-//! parameters for: [`config`], [`extras`]. The way back is [`Foreign`], and [`parameters`] drops the tensors again.
+//! A post-norm encoder–decoder is its `MarianMTModel`, a pre-norm one its `PegasusForConditionalGeneration`, a decoder alone
+//! its `GPT2LMHeadModel`. Parameters have these classes' names already; what is left is `config.json`, the tensors that the
+//! classes want and we have no parameters for, and GPT-2's other way to lay out matrices: [`config`], [`model_file`]. The
+//! way back is [`Foreign`], and [`parameters`] takes the tensors apart again.
 
 mod export;
+mod gpt2;
 mod import;
 mod tensors;
 
 use crate::models::transformer::Vocabulary;
 use crate::recipe::{Model, ModelKind, Norm, Positions};
 
-pub use export::{config, extras, generation_config};
+pub use export::{config, generation_config, model_file};
 pub use import::Foreign;
 pub use tensors::parameters;
 
@@ -22,6 +24,8 @@ pub enum Class {
     Marian,
     /// `PegasusForConditionalGeneration`, pre-norm with a final norm; one vocabulary.
     Pegasus,
+    /// `GPT2LMHeadModel`, a decoder alone.
+    Gpt2,
 }
 
 impl Class {
@@ -30,6 +34,7 @@ impl Class {
         match self {
             Class::Marian => "marian",
             Class::Pegasus => "pegasus",
+            Class::Gpt2 => "gpt2",
         }
     }
 
@@ -38,11 +43,12 @@ impl Class {
         match self {
             Class::Marian => "MarianMTModel",
             Class::Pegasus => "PegasusForConditionalGeneration",
+            Class::Gpt2 => "GPT2LMHeadModel",
         }
     }
 }
 
-/// Layer norms of both classes add this to the variance, whatever a `config.json` says.
+/// Layer norms of encoder–decoders add this to the variance, whatever a `config.json` says.
 const NORM_EPS: f64 = 1e-5;
 
 /// The class that computes what this model computes, or what it is that no class has.
@@ -51,7 +57,11 @@ pub fn class(m: &Model, vocabulary: Vocabulary) -> Result<Class, String> {
         return Err(format!("model.norm_eps = {:?} (its layer norms have {NORM_EPS:?})", m.norm_eps));
     }
     if m.kind == ModelKind::Gpt {
-        return Err("model.kind = \"gpt\" in this version of seqloom".into());
+        return match (m.positions, m.scale_embedding) {
+            (Positions::Rotary, _) => Err("model.positions = \"rotary\" in a \"gpt\"".into()),
+            (_, true) => Err("model.scale_embedding = true in a \"gpt\"".into()),
+            _ => Ok(Class::Gpt2),
+        };
     }
     if m.positions == Positions::Rotary {
         return Err("model.positions = \"rotary\" in an encoder and decoder".into());

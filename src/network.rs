@@ -85,10 +85,15 @@ impl Network {
         self.parameters.read(&self.device, |shard| shard.values).await
     }
 
-    /// Positions, and dropout where there is a step state, for a graph. Adds the input `start`.
+    /// Positions, and dropout where there is a step state, for a graph. Adds the input `start` (1).
     pub fn context(&self, g: &mut Graph, step: Option<Value>) -> Context {
+        self.context_of_rows(g, 1, step)
+    }
+
+    /// The same where each of so many rows has a start of its own: the input `start` has as many elements.
+    pub fn context_of_rows(&self, g: &mut Graph, rows: usize, step: Option<Value>) -> Context {
         let positions = self.table.map(|table| g.resident("positions", table, 0, self.memory.ty(table).clone()));
-        Context { step, positions, start: g.input("start", Type::u32([1])), record: false }
+        Context { step, positions, start: g.input("start", Type::u32([rows])), record: false }
     }
 
     /// Adds the inputs `source`, `source_lengths` and `source_by_token` for a batch of (rows, length) source tokens.

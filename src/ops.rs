@@ -30,6 +30,7 @@ rooms! {
     add_norm,
     argmax,
     attention,
+    attention_step,
     bias,
     cache,
     column_sum,

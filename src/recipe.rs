@@ -58,6 +58,13 @@ choices! {
         /// Matrices from N(0, 0.02), those before a residual connection divided by the root of how many there are.
         Gpt2 = "gpt2",
     }
+    /// What long hypotheses of a beam are forgiven.
+    Penalty {
+        /// ((5 + length) / 6)^alpha (Wu et al. 2016).
+        Gnmt = "gnmt",
+        /// length^alpha, as transformers has it.
+        Power = "power",
+    }
     /// The corpora inside the program.
     Builtin {
         /// None: the data comes from files.
@@ -66,6 +73,10 @@ choices! {
         Phrasebook = "phrasebook",
         /// Ten symbols from 1 to 10, the first a 1, to be given back.
         Copy = "copy",
+        /// Two numbers below 100 and the digits of their sum, the last first.
+        Addition = "addition",
+        /// Six digits 0, 1 and 2, to be put in order.
+        Sort = "sort",
     }
     /// How text becomes tokens.
     TokenizerKind {
@@ -156,7 +167,8 @@ table! {
         /// N(0, 0.02), divided by the root of the stack's residual connections where a matrix comes before one.
         init: Init = Init::Xavier;
     }
-    /// What it learns from: source and target, or tsv, or builtin; exactly one of the three. A "gpt" learns from text.
+    /// What it learns from: source and target, or tsv, or builtin; exactly one of the three. A "gpt" learns from text, or
+    /// from pairs, reading source and target as one sequence of which it predicts the target.
     /// Paths are relative to the directory in which seqloom is started, not to the recipe's.
     data: Data {
         /// File of source sentences, one a line; "" = not set, here and below.
@@ -167,7 +179,7 @@ table! {
         tsv: String = String::new();
         /// "gpt": one file of text, all of it one sequence.
         text: String = String::new();
-        /// The corpus inside the program: English and French phrases, or sequences to be copied.
+        /// The corpus inside the program: English and French phrases, sequences to be copied, sums, or digits to be sorted.
         builtin: Builtin = Builtin::None;
         /// Training pairs to take from the built-in corpus.
         pairs: usize = 40_000, 1..=10_000_000;
@@ -183,7 +195,7 @@ table! {
         max_length: usize = 128, 1..=65_536;
         /// A source ends with `</s>`, a target begins with `<s>` and ends with `</s>`. false: nothing marks their ends, the
         /// target's first token is given and the others are predicted; decode.start and decode.max_length say then
-        /// where an output begins and ends.
+        /// where an output begins and ends. A "gpt" reads `<s>` between source and target, or nothing, and needs no start.
         marks: bool = true;
     }
     /// How text becomes tokens; learned from the training text and stored with the model.
@@ -264,6 +276,13 @@ table! {
     }
     /// How a trained model writes.
     decode: Decode {
+        /// Hypotheses side by side; 1 = greedy, the most likely token after each other.
+        beam: usize = 1, 1..=64;
+        /// With a beam: the exponent by which long translations are preferred; 0 = likelihood alone.
+        length_penalty: f64 = 0.6, 0.0..=10.0;
+        /// With a beam: what the logarithm of the likelihood is divided by, "gnmt": ((5 + length) / 6)^length_penalty,
+        /// "power": length^length_penalty.
+        penalty: Penalty = Penalty::Gnmt;
         /// Longest output in tokens; learned positions end it at data.max_length. Without data.marks the length of every
         /// output, decode.start included.
         max_length: usize = 128, 1..=65_536;
@@ -278,6 +297,8 @@ const BUILTIN: &[(&str, &str)] = &[
     ("copy", include_str!("../recipes/copy.toml")),
     ("multi30k", include_str!("../recipes/multi30k.toml")),
     ("shakespeare", include_str!("../recipes/shakespeare.toml")),
+    ("addition", include_str!("../recipes/addition.toml")),
+    ("sort", include_str!("../recipes/sort.toml")),
 ];
 
 impl Recipe {
@@ -341,7 +362,8 @@ impl Recipe {
         match (check::has_data(self), self.model.kind) {
             (true, _) => Ok(()),
             (false, ModelKind::Gpt) => Err(Error::Input(format!(
-                "{file}: there is nothing to learn from; add --set data.text=FILE, a file of text"
+                "{file}: there is nothing to learn from; add --set data.text=FILE, a file of text, or set \
+                 data.source with data.target, data.tsv or data.builtin"
             ))),
             (false, ModelKind::Transformer) => Err(Error::Input(format!(
                 "{file}: there is nothing to learn from; add --set data.source=FILE --set data.target=FILE, two files \

@@ -6,4 +6,5 @@ pub mod chrf;
 pub mod copy;
 pub mod corpus;
 pub mod phrasebook;
+pub mod tasks;
 pub mod tokenizer;

@@ -4,7 +4,7 @@
 use pollster::block_on;
 use seqloom::attention::{Attention, Kind, Recorder};
 use seqloom::case::Draw;
-use seqloom::decode::Decoder;
+use seqloom::decode::{Decoder, Translation};
 use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::models::transformer::Transformer;
@@ -89,9 +89,12 @@ fn is_attention(a: &Attention) {
 fn the_pass_is_the_models(device: Device) {
     let (mut network, _) = network(device);
     let source = source(18);
-    let mut decoder = Decoder::new(&mut network, LONGEST);
-    let translation =
-        block_on(decoder.greedy(&mut network, std::slice::from_ref(&source))).expect("it works").remove(0);
+    let translate = |network: &mut Network, longest: usize| {
+        let how = Translation::greedy(None, longest);
+        let written = block_on(Decoder::new().translate(network, std::slice::from_ref(&source), &how));
+        written.expect("it works").remove(0).remove(0).tokens
+    };
+    let translation = translate(&mut network, LONGEST);
     assert!(translation.len() > 5, "{translation:?} says too little");
     let attention = block_on(Recorder::default().record(&mut network, &source, &translation)).expect("it works");
     is_attention(&attention);
@@ -106,8 +109,7 @@ fn the_pass_is_the_models(device: Device) {
     let all = read(&network, 2);
     let mut worst: f64 = 0.0;
     for position in 0..translation.len() {
-        let mut decoder = Decoder::new(&mut network, position + 1);
-        block_on(decoder.greedy(&mut network, std::slice::from_ref(&source))).expect("it works");
+        translate(&mut network, position + 1);
         let (cached, recorded) = (read(&network, 4 + 2 * position), &all.as_f32()[position * VOCABULARY..]);
         let largest = cached.as_f32().iter().fold(0f32, |a, v| a.max(v.abs()));
         for (c, r) in cached.as_f32().iter().zip(recorded) {

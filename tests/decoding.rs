@@ -4,7 +4,7 @@
 use pollster::block_on;
 use seqloom::case::Draw;
 use seqloom::cpu::{Cpu, Mode};
-use seqloom::decode::Decoder;
+use seqloom::decode::{Decoder, Translation, Written};
 use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::graph::Graph;
@@ -48,6 +48,7 @@ fn network(device: Device, positions: usize, options: &Model) -> Network {
         heads: 2,
         encoder_layers: 2,
         decoder_layers: 2,
+        layers: 2,
         ffn: 64,
         tie_embeddings: false,
         ..options.clone()
@@ -98,8 +99,8 @@ fn lines(count: usize) -> Vec<Vec<u32>> {
     (0..count).map(|_| line()).collect()
 }
 
-/// A network, and how many programs its device has: a new decoder adds two for each shape of batch, of which the
-/// second computes logits.
+/// A network, and how many programs its device has: a new decoder adds two for a line, of which the second computes
+/// logits.
 struct Decoding {
     network: Network,
     programs: usize,
@@ -114,17 +115,19 @@ impl Decoding {
         Decoding { network: network(device, POSITIONS, options), programs: 0 }
     }
 
-    /// Translations of up to `longest` tokens, and the rows of logits behind the last token of each batch.
-    fn greedy(&mut self, lines: &[Vec<u32>], longest: usize) -> (Vec<Vec<u32>>, Vec<Vec<f32>>) {
-        let mut decoder = Decoder::new(&mut self.network, longest);
-        let translations = block_on(decoder.greedy(&mut self.network, lines)).expect("the device works");
-        let mut logits = vec![];
-        for _ in 0..lines.len().div_ceil(64) {
-            let tensor = block_on(self.network.device.read(self.programs + 1, "logits")).expect("the device works");
-            logits.extend(tensor.as_f32().chunks(VOCABULARY).map(<[f32]>::to_vec));
-            self.programs += 2;
-        }
-        (translations, logits)
+    /// Translations of up to `longest` tokens, and how likely each is.
+    fn greedy(&mut self, lines: &[Vec<u32>], longest: usize) -> (Vec<Vec<u32>>, Vec<f64>) {
+        let translation = Translation { scores: true, ..Translation::greedy(None, longest) };
+        let written = translate(&mut Decoder::new(), &mut self.network, lines, &translation);
+        written.into_iter().map(|w| (w.tokens, w.log_probability)).unzip()
+    }
+
+    /// The logits behind the first `longest` - 1 tokens of a line's translation, which has as many.
+    fn last_logits(&mut self, line: &[u32], longest: usize) -> Vec<f32> {
+        translate(&mut Decoder::new(), &mut self.network, &[line.to_vec()], &Translation::greedy(None, longest));
+        let logits = block_on(self.network.device.read(self.programs + 1, "logits")).expect("the device works");
+        self.programs += 2;
+        logits.as_f32().to_vec()
     }
 
     /// States of the encoder for lines in rows of `width` positions, and logits of the decoder for translations, all
@@ -170,8 +173,14 @@ impl Decoding {
     }
 }
 
+/// The best translation of each line.
+fn translate(decoder: &mut Decoder, network: &mut Network, lines: &[Vec<u32>], t: &Translation) -> Vec<Written> {
+    let written = block_on(decoder.translate(network, lines, t)).expect("the device works");
+    written.into_iter().map(|mut hypotheses| hypotheses.swap_remove(0)).collect()
+}
+
 /// Greedy translations of lines alone, in batches of three, of seventy (more than one batch) and beside longer lines;
-/// the logits behind the last token too, bit for bit, since two that are nearly equal would hide a difference.
+/// their probabilities too, bit for bit, since two that are nearly equal would hide a difference.
 fn translates_each_line_alone(device: Device) {
     let mut d = Decoding::new(device);
     let lines = lines(70);
@@ -182,16 +191,14 @@ fn translates_each_line_alone(device: Device) {
     assert!(different.len() > 50 && tokens.len() > 10, "{} lines, {} tokens", different.len(), tokens.len());
     let open = translations.iter().filter(|t| t.len() == LONGEST).count();
     assert!(open >= 10 && open < lines.len(), "{open} of {} lines have no end", lines.len());
+    assert!(alone.iter().all(|(_, likely)| likely[0] < 0.0));
 
     let mut check = |members: &[usize]| {
         let batch: Vec<Vec<u32>> = members.iter().map(|&i| lines[i].clone()).collect();
-        let (together, logits) = d.greedy(&batch, LONGEST);
-        for (&i, together) in members.iter().zip(&together) {
+        let (together, likely) = d.greedy(&batch, LONGEST);
+        for ((&i, together), likely) in members.iter().zip(&together).zip(likely) {
             assert_eq!(together, translations[i], "line {i} of {members:?}");
-            // A line that has no end is decoded for as long as the batch.
-            if together.len() == LONGEST {
-                assert!(logits.contains(&alone[i].1[0]), "logits of line {i} of {members:?}");
-            }
+            assert_eq!(likely.to_bits(), alone[i].1[0].to_bits(), "log-probability of line {i} of {members:?}");
         }
     };
     for first in (0..60).step_by(9) {
@@ -226,11 +233,14 @@ fn a_line_is_translated_alike_in_every_batch_by_the_kernels_of_hardware() {
 #[test]
 fn without_marks_a_translation_begins_where_it_is_told_and_has_one_length() {
     let mut network = network(Device::cpu(), POSITIONS, &Model::default());
-    let (lines, mut marked) = (lines(70), Decoder::new(&mut network, LONGEST));
-    let mut unmarked = Decoder::new(&mut network, LONGEST + 1).unmarked(BOS);
+    let lines = lines(70);
     let ended: Vec<Vec<u32>> = lines.iter().map(|line| [&line[..], &[EOS]].concat()).collect();
-    let wanted = block_on(marked.greedy(&mut network, &lines)).expect("the device works");
-    let have = block_on(unmarked.greedy(&mut network, &ended)).expect("the device works");
+    let mut tokens = |lines: &[Vec<u32>], t: Translation| -> Vec<Vec<u32>> {
+        let written = translate(&mut Decoder::new(), &mut network, lines, &t);
+        written.into_iter().map(|w| w.tokens).collect()
+    };
+    let wanted = tokens(&lines, Translation::greedy(None, LONGEST));
+    let have = tokens(&ended, Translation::greedy(Some(BOS), LONGEST + 1));
     assert!(wanted.iter().any(|line| line.len() < LONGEST), "no line ends");
     for (have, wanted) in have.iter().zip(&wanted) {
         assert_eq!(have.len(), LONGEST + 1);
@@ -246,22 +256,19 @@ fn apart(have: &[f32], want: &[f32]) -> f64 {
     have.iter().zip(want).fold(0f64, |a, (h, w)| a.max(((h - w) / largest).abs() as f64))
 }
 
-fn remembers_what_it_would_compute(device: Device, options: &Model) {
-    let mut d = Decoding::with(device, options);
+fn remembers_what_it_would_compute(device: impl Fn() -> Device, options: &Model) {
+    let [mut d, mut one_by_one] = [device(), device()].map(|device| Decoding::with(device, options));
     let lines = &lines(20)[17..];
     let (translations, _) = d.greedy(lines, LONGEST);
     let longest = translations.iter().map(Vec::len).max().expect("three lines");
     assert_eq!(longest, LONGEST, "no line is long enough to be looked at");
     let [_, logits] = d.forward(lines, 48, &translations);
     let mut worst: f64 = 0.0;
-    // The decoder puts longer lines first.
-    let mut order: Vec<usize> = (0..lines.len()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse(lines[i].len()));
-    for position in 0..LONGEST {
-        let (_, cached) = d.greedy(lines, position + 1);
-        for (row, &i) in order.iter().enumerate().filter(|(_, i)| translations[**i].len() >= position) {
+    for position in [0, 1, 2, 5, LONGEST - 1] {
+        for i in (0..lines.len()).filter(|i| translations[*i].len() >= position) {
+            let cached = one_by_one.last_logits(&lines[i], position + 1);
             let all_at_once = &logits.as_f32()[(i * (LONGEST + 1) + position) * VOCABULARY..][..VOCABULARY];
-            let difference = apart(&cached[row], all_at_once);
+            let difference = apart(&cached, all_at_once);
             assert!(difference <= 1e-4, "line {i}, position {position}: {difference:.1e}");
             worst = worst.max(difference);
         }
@@ -271,16 +278,16 @@ fn remembers_what_it_would_compute(device: Device, options: &Model) {
 
 #[test]
 fn cached_decoding_is_the_full_forward_pass_on_the_cpu() {
-    remembers_what_it_would_compute(Device::Cpu(Cpu::new(Mode::Definition)), &Model::default());
+    remembers_what_it_would_compute(|| Device::Cpu(Cpu::new(Mode::Definition)), &Model::default());
     for options in options() {
-        remembers_what_it_would_compute(Device::cpu(), &options);
+        remembers_what_it_would_compute(Device::cpu, &options);
     }
 }
 
 #[test]
 fn cached_decoding_is_the_full_forward_pass_on_a_gpu() {
     for options in options() {
-        remembers_what_it_would_compute(gpu(), &options);
+        remembers_what_it_would_compute(gpu, &options);
     }
 }
 
@@ -337,8 +344,8 @@ fn a_long_line_does_not_hinder_its_neighbours() {
     let short = &lines(9)[..];
     let long: Vec<u32> = lines(100).concat().into_iter().cycle().take(1990).collect();
     let mut network = network(gpu(), 2048, &Model::default());
-    let mut decoder = Decoder::new(&mut network, 3);
-    let mut greedy = |lines: &[Vec<u32>]| block_on(decoder.greedy(&mut network, lines)).expect("it fits");
+    let mut decoder = Decoder::new();
+    let mut greedy = |lines: &[Vec<u32>]| translate(&mut decoder, &mut network, lines, &Translation::greedy(None, 3));
     let wanted = [greedy(short), greedy(std::slice::from_ref(&long))].concat();
     assert_eq!(greedy(&[short, &[long]].concat()), wanted);
 }

@@ -360,7 +360,7 @@ fn what_has_no_derivative_is_named() {
     let cache = g.input("cache", Type::f32([1, 2, 3]));
     let x = g.input("x", Type::f32([1, 1, 3]));
     let position = g.input("position", Type::u32([1]));
-    let y = g.cache_append(cache, x, position);
+    let y = g.cache_append(cache, x, position, position);
     let loss = g.sum(y);
     grad(&mut g, loss, &[x]);
 }

@@ -4,7 +4,7 @@
 use pollster::block_on;
 use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::ops::cases;
-use seqloom::verify::{GRADIENT_BOUND, absent, compare, gradient_error, launches, verify};
+use seqloom::verify::{GRADIENT_BOUND, compare, gradient_error, launches, verify};
 
 /// A new seed each run, printed, unless SEQLOOM_SEED gives one.
 fn seed() -> u64 {

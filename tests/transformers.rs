@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use pollster::block_on;
 use safetensors::{Dtype, SafeTensors};
 use seqloom::checkpoint;
-use seqloom::decode::Decoder;
+use seqloom::decode::{Decoder, Translation};
 use seqloom::device::Device;
 use seqloom::graph::Graph;
 use seqloom::interchange::{self, Foreign};
@@ -97,7 +97,7 @@ fn logits(network: &mut Network, source: &Tensor, lengths: &Tensor, target: &Ten
     let x = network.source_tokens(&mut g, rows, s);
     let y = network.target_tokens(&mut g, "target", rows, t);
     let memory = network.model.encode(&mut g, &weights, x, &context);
-    let states = network.model.decode(&mut g, &weights, y, memory, x.lengths, &context);
+    let states = network.model.decode(&mut g, &weights, y, Some((memory, x.lengths)), &context);
     let logits = network.model.logits(&mut g, &weights, states);
     g.output("logits", logits);
     let plan = Plan::new(g, &network.device.limits()).expect("it fits");
@@ -149,12 +149,10 @@ fn tokens_and_translations_are_those_of_transformers() {
         let ids: Vec<Vec<u32>> = texts.iter().map(|text| run.tokenizers.source().encode(text)).collect();
         assert_eq!(serde_json::json!(ids), stored[name]["ids"], "{name}");
         let mut network = run.network(Device::cpu());
-        let mut decoder = Decoder::new(&mut network, run.recipe.decode.max_length);
-        if let Some(start) = run.start() {
-            decoder = decoder.unmarked(start);
-        }
-        let translations = block_on(decoder.greedy(&mut network, &ids)).expect("the device works");
-        let translations: Vec<String> = translations.iter().map(|ids| run.tokenizers.target().decode(ids)).collect();
+        let how = Translation::greedy(run.start(), run.recipe.decode.max_length);
+        let written = block_on(Decoder::new().translate(&mut network, &ids, &how)).expect("the device works");
+        let translations: Vec<String> =
+            written.iter().map(|w| run.tokenizers.target().decode(&w[0].tokens)).collect();
         assert_eq!(translations, strings("generated"), "{name}");
         assert!(translations.iter().any(|t| *t != translations[0]), "{name}: {translations:?}");
     }
@@ -169,8 +167,7 @@ fn a_directory_comes_back_byte_for_byte() {
             |file: &str| -> serde_json::Value { serde_json::from_str(&text(&format!("{name}/{file}"))).expect("JSON") };
         assert_eq!(interchange::config(&run.recipe, &run.model, run.start()), json("config.json"), "{name}");
         assert_eq!(interchange::generation_config(&run.recipe, run.start()), json("generation_config.json"), "{name}");
-        let extras = interchange::extras(&run.recipe, &run.model, &run.parameters);
-        let bytes = checkpoint::save(run.parameters.iter().chain(&extras)).expect("bytes");
+        let bytes = interchange::model_file(&run.recipe, &run.model, &run.parameters).expect("bytes");
         assert!(bytes == fs::read(golden(&format!("{name}/model.safetensors"))).expect("a file"), "{name}");
         let (tokenizer, file) = (run.tokenizers.source(), if run.recipe.tokenizer.shared { "" } else { "source_" });
         let json = if run.recipe.data.marks { tokenizer.to_json() } else { tokenizer.to_json_without_marks() };

@@ -3,10 +3,11 @@
 use super::files;
 use seqloom::error::{Error, Result};
 use seqloom::recipe::{Builtin, ModelKind, Recipe, TokenizerKind};
-use seqloom::text::batch::{BUCKETS, Batches, Buckets, encode_pairs};
+use seqloom::text::batch::{BUCKETS, Batches, Buckets, Example, encode_continued, encode_pairs};
 use seqloom::text::copy::copy;
 use seqloom::text::corpus::{self, Corpus, Pair};
 use seqloom::text::phrasebook::phrasebook;
+use seqloom::text::tasks::{addition, sort};
 use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers, UNK};
 use std::path::Path;
 
@@ -105,13 +106,22 @@ impl Data {
         };
         let mut dropped = 0;
         let mut batches = |pairs: &[Pair], what| {
-            let (examples, unfit) = encode_pairs(tokenizers, pairs, recipe.data.marks, recipe.data.max_length);
+            let longest = if recipe.model.kind == ModelKind::Gpt { t.block } else { recipe.data.max_length };
+            let (examples, unfit) = encode(recipe, tokenizers, pairs, longest);
             some_left(examples.len(), unfit, what, recipe)?;
             dropped += unfit;
             Batches::new(Buckets::choose(&examples, t.batch_tokens, t.batch_size, BUCKETS)?, examples)
         };
         let (train, valid) = (batches(&pairs.train, "training")?, batches(&pairs.valid, "validation")?);
         Ok(Sets { train, valid, dropped })
+    }
+}
+
+/// Pairs as a recipe's model reads them, and how many were left out because they are longer, see [`unfit`].
+pub fn encode(recipe: &Recipe, tokenizers: &Tokenizers, pairs: &[Pair], longest: usize) -> (Vec<Example>, usize) {
+    match recipe.model.kind {
+        ModelKind::Transformer => encode_pairs(tokenizers, pairs, recipe.data.marks, longest),
+        ModelKind::Gpt => encode_continued(tokenizers.source(), pairs, recipe.data.marks, longest),
     }
 }
 
@@ -135,6 +145,12 @@ fn pairs(recipe: &Recipe) -> Result<Pairs> {
             let [train, valid, test] = copy(recipe.train.seed, d.pairs);
             let report = format!("{} sequences to be copied", train.len());
             return Ok(Pairs { train, valid, test, report });
+        }
+        Builtin::Addition | Builtin::Sort => {
+            let make = if d.builtin == Builtin::Addition { addition } else { sort };
+            let (train, valid) = make(recipe.train.seed);
+            let report = format!("{} pairs of the built-in task", train.len());
+            return Ok(Pairs { train, test: valid.clone(), valid, report });
         }
         Builtin::None => {}
     }
@@ -173,7 +189,10 @@ fn some_left(kept: usize, dropped: usize, what: &str, recipe: &Recipe) -> Result
 
 /// What bounds the pairs that are trained on.
 pub fn longest(recipe: &Recipe) -> String {
-    format!("data.max_length = {}", recipe.data.max_length)
+    match recipe.model.kind {
+        ModelKind::Transformer => format!("data.max_length = {}", recipe.data.max_length),
+        ModelKind::Gpt => format!("train.block = {}", recipe.train.block),
+    }
 }
 
 /// Why pairs are left out, to follow "have".
@@ -183,7 +202,10 @@ pub fn unfit(recipe: &Recipe, longest: &str) -> String {
         true => ("", ", </s> included"),
         false => ("fewer than two target tokens, or ", ""),
     };
-    format!("{short}more than {longest} tokens on a side{mark}")
+    match recipe.model.kind {
+        ModelKind::Transformer => format!("{short}more than {longest} tokens on a side{mark}"),
+        ModelKind::Gpt => format!("an empty side, or more than {longest} tokens in all, the last not counted"),
+    }
 }
 
 /// The token that decoding starts from where sentences have no marks. Errors: decode.start is not one.

@@ -6,7 +6,7 @@ use super::{DeviceArgs, data, files};
 use clap::Args;
 use pollster::block_on;
 use seqloom::error::{Error, Result};
-use seqloom::text::batch::{Batches, Buckets, encode_pairs};
+use seqloom::text::batch::{Batches, Buckets};
 use seqloom::text::bleu::{BLEU_LOWERCASE_SIGNATURE, BLEU_SIGNATURE};
 use seqloom::text::corpus;
 use seqloom::train::evaluate_network;
@@ -42,7 +42,7 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let mut loaded = load(&args.model, &args.device)?;
     let recipe = &loaded.recipe;
     let longest = loaded.network.positions();
-    let (examples, dropped) = encode_pairs(&loaded.tokenizers, &pairs.pairs, recipe.data.marks, longest);
+    let (examples, dropped) = data::encode(recipe, &loaded.tokenizers, &pairs.pairs, longest);
     let unfit = data::unfit(recipe, &longest.to_string());
     if examples.is_empty() {
         return Err(Error::Input(format!("{source}: all {dropped} pairs have {unfit}")));
@@ -62,7 +62,9 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let buckets = Buckets::choose(&examples, t.batch_tokens.max(longest_pair), t.batch_size, 4)?;
     let set = Batches::new(buckets, examples)?;
     let evaluation = block_on(evaluate_network(&mut loaded.network, recipe, &set))?;
-    let (_, scores) = score(&mut loaded.network, &mut loaded.decoder, &loaded.tokenizers, &pairs.pairs)?;
+    let translation = &loaded.translation;
+    let (_, scores) =
+        score(&mut loaded.network, &mut loaded.decoder, translation, &loaded.tokenizers, &pairs.pairs)?;
     let seconds = since.elapsed().as_secs_f64();
     let perplexity = evaluation.nll.exp();
     let signature = match recipe.tokenizer.lowercase {
@@ -71,7 +73,7 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     };
     if args.json {
         let object = serde_json::json!({ "loss": evaluation.loss, "perplexity": perplexity, "bleu": scores.bleu,
-            "chrf": scores.chrf, "signature": signature, "tokens": evaluation.tokens, "seconds": seconds });
+            "chrf": scores.chrf, "exact": scores.exact, "signature": signature, "tokens": evaluation.tokens, "seconds": seconds });
         out!("{object}");
     } else {
         out!("pairs       {}", pairs.report);
@@ -84,6 +86,7 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
         out!("perplexity  {perplexity:.3} (without smoothing)");
         out!("BLEU        {:.2} ({signature})", scores.bleu);
         out!("chrF        {:.2}", scores.chrf);
+        out!("exact       {:.2} % of the lines", 100.0 * scores.exact);
         if recipe.tokenizer.lowercase {
             out!("            the model writes no capitals: the references are lower-cased for BLEU and chrF");
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "step",
     "epoch",
     "loss",
@@ -23,6 +23,7 @@ const COLUMNS: [&str; 12] = [
     "valid_perplexity",
     "bleu",
     "chrf",
+    "exact",
 ];
 
 /// How good translations are.
@@ -32,6 +33,8 @@ pub struct Scores {
     pub bleu: f64,
     /// chrF, 0 to 100.
     pub chrf: f64,
+    /// The share of lines that are what they should be, 0 to 1.
+    pub exact: f64,
 }
 
 /// The metrics of a run, in memory and in its directory.
@@ -112,10 +115,13 @@ impl Report {
             if let Some(scores) = scores {
                 row.insert("bleu".into(), json!(scores.bleu));
                 row.insert("chrf".into(), json!(scores.chrf));
+                row.insert("exact".into(), json!(scores.exact));
             }
         }
         let step = self.rows.last().and_then(|r| r["step"].as_u64()).unwrap_or(0);
-        let scores = scores.map_or(String::new(), |s| format!("BLEU {:.2}, chrF {:.2}, ", s.bleu, s.chrf));
+        let scores = scores.map_or(String::new(), |s| {
+            format!("BLEU {:.2}, chrF {:.2}, {:.1} % exact, ", s.bleu, s.chrf, 100.0 * s.exact)
+        });
         self.say(&format!(
             "step {step}: validation loss {:.4}, perplexity {:.3}, {scores}{} so far",
             e.loss,

@@ -140,8 +140,7 @@ impl RunDir {
         parameters: &[(String, Tensor)],
         start: Option<u32>,
     ) -> Result<()> {
-        let extras = interchange::extras(recipe, model, parameters);
-        let mut all = vec![("model.safetensors", checkpoint::save(parameters.iter().chain(&extras))?)];
+        let mut all = vec![("model.safetensors", interchange::model_file(recipe, model, parameters)?)];
         all.extend(set_up(recipe, tokenizers, model, start));
         let all: Vec<(&str, &[u8])> = all.iter().map(|(name, bytes)| (*name, &bytes[..])).collect();
         files::write_dir(&self.0, &all)
@@ -187,8 +186,7 @@ impl RunDir {
 
     /// Makes these parameters the run's model: with what transformers wants beside them, which checkpoints do without.
     fn write_model(&self, recipe: &Recipe, model: &Transformer, parameters: &[(String, Tensor)]) -> Result<()> {
-        let extras = interchange::extras(recipe, model, parameters);
-        files::write(&self.path("model.safetensors"), &checkpoint::save(parameters.iter().chain(&extras))?)
+        files::write(&self.path("model.safetensors"), &interchange::model_file(recipe, model, parameters)?)
     }
 
     /// The parameters of the checkpoint after a step.

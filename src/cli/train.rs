@@ -11,11 +11,12 @@ pub use session::score;
 use super::data::{self, Sets};
 use super::report::Report;
 use super::run_dir::{RunDir, TrainingState};
-use super::translate::decoder;
+use super::translate::translation;
 use super::{DeviceArgs, device, files, init_from};
 use clap::Args;
 use pollster::block_on;
 use profile::Profile;
+use seqloom::decode::Decoder;
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
 use seqloom::interchange;
@@ -99,7 +100,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         Device::Cpu(_) => None,
         Device::Gpu(gpu) => Some(gpu.limits().binding),
     };
-    let mut network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
+    let network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
     eprintln!(
         "model: {:.2} M parameters, {}, {:.0} % of the training positions are padding",
         network.parameters.count() as f64 / 1e6,
@@ -109,7 +110,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     if let Err(what) = interchange::class(&recipe.model, tokenizers.vocabulary()) {
         eprintln!("model: transformers cannot open it: it has no class for {what}");
     }
-    let decoder = (!model.is_decoder_only()).then(|| decoder(&mut network, &recipe, start));
+    let translation = translation(&recipe, start);
     let planned = Planned::new(network, recipe.clone(), train, valid)?;
     // Before it is asked for: who has too little wants to know how much it was.
     say_footprint(&planned.footprint(), binding);
@@ -153,7 +154,8 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     run.start(&recipe, &tokenizers, &model, start)?;
     run.refresh_best(&trainer.progress, &recipe, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
-    Session { run, data, tokenizers, trainer, decoder, state, report, profile }.train(steps)?;
+    let decoder = Decoder::new();
+    Session { run, data, tokenizers, trainer, decoder, translation, state, report, profile }.train(steps)?;
     drop(lock);
     Ok(ExitCode::SUCCESS)
 }

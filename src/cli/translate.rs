@@ -1,15 +1,16 @@
 //! `seqloom translate`: standard input, line by line, to standard output.
 
 use super::attention::AttentionArgs;
+use super::decoding::DecodingArgs;
 use super::run_dir::RunDir;
 use super::{DeviceArgs, data, device};
 use clap::Args;
 use pollster::block_on;
-use seqloom::decode::Decoder;
+use seqloom::decode::{Decoder, End, Penalty, Search, Translation, Written};
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::Transformer;
 use seqloom::network::{Network, positions};
-use seqloom::recipe::{ModelKind, Recipe};
+use seqloom::recipe::{self, Recipe};
 use seqloom::text::corpus;
 use seqloom::text::tokenizer::Tokenizers;
 use std::io::Read;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Positions of a model that only runs: sinusoids and rotary positions go on past what it was trained for.
-const POSITIONS: usize = 4096;
+pub const POSITIONS: usize = 4096;
 
 /// Arguments of `translate`.
 #[derive(Args)]
@@ -25,6 +26,8 @@ pub struct Translate {
     /// The run directory
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
+    #[command(flatten)]
+    decoding: DecodingArgs,
     #[command(flatten)]
     attention: AttentionArgs,
     #[command(flatten)]
@@ -41,6 +44,8 @@ pub struct Loaded {
     pub network: Network,
     /// A decoder for it.
     pub decoder: Decoder,
+    /// How it translates, as its recipe says.
+    pub translation: Translation,
 }
 
 /// Reads the best model of a run directory onto a device.
@@ -48,26 +53,28 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let run = RunDir::new(dir);
     let recipe = run.recipe()?;
     let tokenizers = run.tokenizers(&recipe)?;
-    if recipe.model.kind == ModelKind::Gpt {
+    if !recipe.data.text.is_empty() {
         let dir = dir.display();
-        return Err(Error::Input(format!("{dir} holds a language model, which goes on with a text and translates none")));
+        return Err(Error::Input(format!("{dir} holds a language model, which goes on with a text and translates none; try: seqloom generate --model {dir}")));
     }
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
     let (file, parameters) = run.model(&recipe, &model)?;
     let opened = device::open(device)?;
     let mut network = Network::new(opened.device, model, positions(&recipe, POSITIONS), false)?;
     network.write_parameters(&file, &parameters)?;
-    let decoder = decoder(&mut network, &recipe, data::start(&recipe, &tokenizers)?);
-    Ok(Loaded { recipe, tokenizers, network, decoder })
+    let translation = translation(&recipe, data::start(&recipe, &tokenizers)?);
+    Ok(Loaded { recipe, tokenizers, network, decoder: Decoder::new(), translation })
 }
 
-/// A decoder as the recipe has it; `start` is what outputs begin with where sentences have no marks.
-pub fn decoder(network: &mut Network, recipe: &Recipe, start: Option<u32>) -> Decoder {
-    let decoder = Decoder::new(network, recipe.decode.max_length);
-    match start {
-        Some(start) => decoder.unmarked(start),
-        None => decoder,
-    }
+/// How a recipe's model translates; `start` is what outputs begin with where sentences have no marks.
+pub fn translation(recipe: &Recipe, start: Option<u32>) -> Translation {
+    let d = &recipe.decode;
+    let search = match (d.beam, d.penalty) {
+        (1, _) => Search::Greedy,
+        (width, recipe::Penalty::Gnmt) => Search::Beam(width, Penalty::Gnmt(d.length_penalty)),
+        (width, recipe::Penalty::Power) => Search::Beam(width, Penalty::Power(d.length_penalty)),
+    };
+    Translation { search, marks: recipe.data.marks, ..Translation::greedy(start, d.max_length) }
 }
 
 /// Translates; an empty line stays one.
@@ -75,6 +82,13 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
     let mut bytes = vec![];
     args.attention.check()?;
     let mut loaded = load(&args.model, &args.device)?;
+    let translation = Translation {
+        search: args.decoding.search(&loaded.recipe.decode, false)?,
+        rules: args.decoding.rules()?,
+        scores: args.decoding.scores,
+        best: args.decoding.best(),
+        ..loaded.translation
+    };
     std::io::stdin()
         .read_to_end(&mut bytes)
         .map_err(|e| Error::Input(format!("standard input cannot be read: {e}")))?;
@@ -85,17 +99,26 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
     let numbered: Vec<(usize, &[u32])> = spoken.iter().map(|&i| (i, &sources[i][..])).collect();
     args.attention.check_lines(&loaded, &numbered)?;
     let chosen: Vec<Vec<u32>> = spoken.iter().map(|&i| sources[i].clone()).collect();
-    let ids = block_on(loaded.decoder.greedy(&mut loaded.network, &chosen))?;
-    warn_of_unfinished(&spoken, &ids, &loaded.recipe, loaded.network.positions());
+    let since = std::time::Instant::now();
+    let written = block_on(loaded.decoder.translate(&mut loaded.network, &chosen, &translation))?;
+    let tokens: usize = written.iter().map(|w| w[0].tokens.len()).sum();
+    warn_of_unfinished(&spoken, &written, &loaded.recipe);
     let mut translations = vec![String::new(); lines.len()];
-    for (&i, ids) in spoken.iter().zip(&ids) {
-        // One line in, one line out, whatever the model says.
-        translations[i] = loaded.tokenizers.target().decode(ids).replace(['\n', '\r'], " ");
+    for (&i, hypotheses) in spoken.iter().zip(&written) {
+        let one = |w: &Written| {
+            // One line in, one line out, whatever the model says.
+            let text = loaded.tokenizers.target().decode(&w.tokens).replace(['\n', '\r'], " ");
+            if args.decoding.scores { format!("{:.4}\t{text}", w.score) } else { text }
+        };
+        translations[i] = hypotheses.iter().map(one).collect::<Vec<_>>().join("\n");
     }
     for translation in translations {
         out!("{translation}");
     }
-    let translated: Vec<_> = numbered.iter().zip(&ids).map(|(&(i, source), ids)| (i, source, &ids[..])).collect();
+    let seconds = since.elapsed().as_secs_f64();
+    eprintln!("{} lines, {tokens} tokens in {seconds:.1} s", spoken.len());
+    let translated: Vec<_> =
+        numbered.iter().zip(&written).map(|(&(i, source), w)| (i, source, &w[0].tokens[..])).collect();
     args.attention.write(&mut loaded, &translated)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -119,12 +142,9 @@ fn warn_of_long(sources: &[Vec<u32>], recipe: &Recipe, positions: usize) {
 }
 
 /// Says which translations ended because the model has no more positions, where the recipe would let them go on.
-fn warn_of_unfinished(lines: &[usize], translations: &[Vec<u32>], recipe: &Recipe, positions: usize) {
-    // Without marks the first token is given, and takes none.
-    let most = positions + usize::from(!recipe.data.marks);
-    let unfinished = |(_, t): &(&usize, &Vec<u32>)| t.len() == most && most < recipe.decode.max_length;
-    let unfinished = lines.iter().zip(translations).filter(unfinished);
-    for (i, _) in unfinished {
+fn warn_of_unfinished(lines: &[usize], translations: &[Vec<Written>], recipe: &Recipe) {
+    let positions = positions(recipe, POSITIONS);
+    for (i, _) in lines.iter().zip(translations).filter(|(_, w)| w[0].end == End::Positions) {
         eprintln!("warning: the translation of line {} is cut after the model's {positions} positions", i + 1);
     }
 }

@@ -1,10 +1,12 @@
 //! From a run to what transformers reads.
 
-use super::{Class, class};
+use super::{Class, class, gpt2};
+use crate::checkpoint;
+use crate::error::Result;
 use crate::models::transformer::{Transformer, Vocabulary};
 use crate::network::positions;
 use crate::ops::positions::{sinusoids, sinusoids_split};
-use crate::recipe::{Positions, Recipe};
+use crate::recipe::{ModelKind, Positions, Recipe};
 use crate::tensor::{Tensor, Type};
 use crate::text::tokenizer::{BOS, EOS, PAD};
 use serde_json::{Value, json};
@@ -60,7 +62,14 @@ pub fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
             "marks": recipe.data.marks,
         },
     });
-    if let Ok(class) = class(&recipe.model, m.vocabulary) {
+    let class = class(&recipe.model, m.vocabulary);
+    if m.is_decoder_only() {
+        config = gpt2::config(recipe, m);
+        if class.is_err() {
+            config["model_type"] = "seqloom".into();
+            config["architectures"] = Value::Null;
+        }
+    } else if let Ok(class) = class {
         config["model_type"] = class.model_type().into();
         config["architectures"] = json!([class.name()]);
     }
@@ -70,6 +79,10 @@ pub fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
 /// `generation_config.json`: greedy, as `seqloom translate`. transformers counts the token that the decoder starts with,
 /// which without marks is the first of the output.
 pub fn generation_config(recipe: &Recipe, start: Option<u32>) -> Value {
+    if recipe.model.kind == ModelKind::Gpt {
+        let ids = json!({ "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": null, "do_sample": true });
+        return ids;
+    }
     let longest = recipe.decode.max_length + usize::from(recipe.data.marks);
     json!({
         "pad_token_id": PAD,
@@ -83,9 +96,18 @@ pub fn generation_config(recipe: &Recipe, start: Option<u32>) -> Value {
     })
 }
 
+/// `model.safetensors`: the parameters as the class opens them, or as they are where there is none. Errors: two have one
+/// name.
+pub fn model_file(recipe: &Recipe, m: &Transformer, parameters: &[(String, Tensor)]) -> Result<Vec<u8>> {
+    match class(&recipe.model, m.vocabulary) {
+        Ok(Class::Gpt2) => checkpoint::save(&gpt2::stored(recipe, m, parameters)),
+        _ => checkpoint::save(parameters.iter().chain(&extras(recipe, m, parameters))),
+    }
+}
+
 /// The tensors that the class wants in `model.safetensors` and that are no parameters here: positions, which it would
 /// compute half-split, and zeros for what this model has not. None where there is no class.
-pub fn extras(recipe: &Recipe, m: &Transformer, parameters: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
+fn extras(recipe: &Recipe, m: &Transformer, parameters: &[(String, Tensor)]) -> Vec<(String, Tensor)> {
     let Ok(class) = class(&recipe.model, m.vocabulary) else { return vec![] };
     let zeros = |dims: &[usize]| Tensor::zeros(&Type::f32(dims));
     let find = |name: &str| parameters.iter().find(|(n, _)| n == name).map(|(_, t)| t);

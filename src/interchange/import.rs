@@ -80,7 +80,7 @@ impl Config<'_> {
         }
         recipe.model.norm = match self.class {
             Class::Marian => Norm::Post,
-            Class::Pegasus => Norm::Pre,
+            Class::Pegasus | Class::Gpt2 => Norm::Pre,
         };
         recipe.model.norm_eps = NORM_EPS;
         Ok(())

@@ -26,6 +26,9 @@ pub fn parameters(
     m: &Transformer,
     mut tensors: Vec<(String, Tensor)>,
 ) -> Result<Vec<(String, Tensor)>> {
+    if m.is_decoder_only() {
+        return super::gpt2::parameters(file, recipe, m, tensors);
+    }
     let declarations = m.declarations(positions(recipe, 1));
     let declared: HashSet<&str> = declarations.iter().map(|d| d.name.as_str()).collect();
     adopt(m, &declared, &mut tensors);

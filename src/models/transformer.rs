@@ -8,6 +8,7 @@ use crate::graph::{Graph, Value};
 use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
 use crate::recipe::{self, Model, ModelKind, Norm, Positions};
+use sublayers::Keys;
 
 /// How many tokens each side knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +90,7 @@ pub struct Context {
     pub step: Option<Value>,
     /// Table of sinusoids: (P, C) to be added or (P, D) to turn heads by; none where positions are learned.
     pub positions: Option<Value>,
-    /// Position of the first token (1).
+    /// Position of the first token, for all rows (1) or for each (B).
     pub start: Value,
     /// The weights of every attention become outputs of the graph, called `NAME.weights` after its parameters. They are
     /// computed by the operations that the fused kernel replaces.
@@ -105,6 +106,30 @@ pub struct Tokens {
     pub lengths: Value,
     /// The ids' positions sorted by token, for the gradient.
     pub by_token: Value,
+}
+
+/// What a step of decoding sees of those before it.
+#[derive(Clone, Debug)]
+pub struct Past<'a> {
+    /// Keys and values of the self-attention of every layer, (N, S, C).
+    pub caches: &'a [KeysValues],
+    /// The row of the caches that each row writes to (R).
+    pub slot: Value,
+    /// The row of the caches in which each row's key of each position is (R, S).
+    pub origin: Value,
+    /// What was encoded, where there is an encoder.
+    pub encoded: Option<Encoded<'a>>,
+}
+
+/// Encoded sources, one for several rows perhaps.
+#[derive(Clone, Debug)]
+pub struct Encoded<'a> {
+    /// Keys and values of the encoder–decoder attention of every layer, (lines, S, C).
+    pub keys_values: &'a [KeysValues],
+    /// Lengths of the rows' sources (R).
+    pub lengths: Value,
+    /// The line that each row belongs to (R, 1).
+    pub line: Value,
 }
 
 /// Standard deviation of GPT-2's weights at the start.
@@ -215,7 +240,7 @@ impl Transformer {
                 g.scoped(&format!("layers.{i}"), |g| {
                     let layer = self.layer("encoder", i);
                     let kv = g.scoped("self_attn", |g| self.own_keys_values(g, w, &layer, x.normed, c));
-                    self.attention(g, w, [&layer, "self_attn"], &mut x, kv, seen, c);
+                    self.attention(g, w, [&layer, "self_attn"], &mut x, Keys::Given(kv, seen), c);
                     self.feed_forward(g, w, &layer, &mut x, c);
                 });
             }
@@ -233,6 +258,19 @@ impl Transformer {
         memory: Option<(Value, Value)>,
         c: &Context,
     ) -> Value {
+        self.decode_keeping(g, w, target, memory, c, |_, _, _| ())
+    }
+
+    /// Like [`Transformer::decode`]; `keep` gets the keys and values (B, T, C) of every self-attention.
+    pub fn decode_keeping(
+        &self,
+        g: &mut Graph,
+        w: &Weights,
+        target: Tokens,
+        memory: Option<(Value, Value)>,
+        c: &Context,
+        mut keep: impl FnMut(&mut Graph, usize, KeysValues),
+    ) -> Value {
         g.scoped("decoder", |g| {
             let mut x = self.stream(g, w, "decoder", target, c);
             let own = self.seen(g, target.lengths, true, c);
@@ -241,10 +279,11 @@ impl Transformer {
                 let layer = self.layer("decoder", i);
                 g.scoped(&format!("layers.{i}"), |g| {
                     let kv = g.scoped("self_attn", |g| self.own_keys_values(g, w, &layer, x.normed, c));
-                    self.attention(g, w, [&layer, "self_attn"], &mut x, kv, own, c);
+                    keep(g, i, kv);
+                    self.attention(g, w, [&layer, "self_attn"], &mut x, Keys::Given(kv, own), c);
                     if let Some((memory, seen)) = encoded {
                         let kv = g.scoped("encoder_attn", |g| self.keys_values(g, w, &layer, "encoder_attn", memory));
-                        self.attention(g, w, [&layer, "encoder_attn"], &mut x, kv, seen, c);
+                        self.attention(g, w, [&layer, "encoder_attn"], &mut x, Keys::Given(kv, seen), c);
                     }
                     self.feed_forward(g, w, &layer, &mut x, c);
                 });
@@ -259,35 +298,39 @@ impl Transformer {
         (0..self.decoder_layers).map(layer).collect()
     }
 
-    /// The decoder's state (B, 1, C) for one new token (B, 1), with cached keys and values. `caches` are the
-    /// self-attention's (B, T, C) of every layer, which get this token's row at `position` and come back; positions
-    /// below `lengths` (B) are seen.
-    #[allow(clippy::too_many_arguments)]
+    /// The decoder's state (R, 1, C) for one new token (R, 1) at the position `c.start` (R), and the caches with its keys
+    /// and values; it sees what is below its length.
     pub fn decode_step(
         &self,
         g: &mut Graph,
         w: &Weights,
         token: Tokens,
-        caches: &[KeysValues],
-        encoded: &[KeysValues],
-        encoded_lengths: Value,
+        past: &Past,
         c: &Context,
     ) -> (Value, Vec<KeysValues>) {
-        let mut x = self.stream(g, w, "decoder", token, c);
-        let own = self.seen(g, token.lengths, false, c);
-        let other = self.seen(g, encoded_lengths, false, c);
-        let mut grown = vec![];
-        for i in 0..self.decoder_layers {
-            let layer = self.layer("decoder", i);
-            let (k, v) = self.own_keys_values(g, w, &layer, x.normed, c);
-            let k = g.cache_append(caches[i].0, k, c.start);
-            let v = g.cache_append(caches[i].1, v, c.start);
-            grown.push((k, v));
-            self.attention(g, w, [&layer, "self_attn"], &mut x, (k, v), own, c);
-            self.attention(g, w, [&layer, "encoder_attn"], &mut x, encoded[i], other, c);
-            self.feed_forward(g, w, &layer, &mut x, c);
-        }
-        (x.normed, grown)
+        g.scoped("decoder", |g| {
+            let mut x = self.stream(g, w, "decoder", token, c);
+            let mut grown = vec![];
+            for (i, &(keys, values)) in past.caches.iter().enumerate() {
+                let layer = self.layer("decoder", i);
+                g.scoped(&format!("layers.{i}"), |g| {
+                    let kv = g.scoped("self_attn", |g| {
+                        let (k, v) = self.own_keys_values(g, w, &layer, x.normed, c);
+                        let [k, v] = [(keys, k), (values, v)].map(|(old, new)| g.cache_append(old, new, past.slot, c.start));
+                        (k, v)
+                    });
+                    grown.push(kv);
+                    let own = Keys::Cached(kv, token.lengths, past.origin);
+                    self.attention(g, w, [&layer, "self_attn"], &mut x, own, c);
+                    if let Some(encoded) = &past.encoded {
+                        let other = Keys::Cached(encoded.keys_values[i], encoded.lengths, encoded.line);
+                        self.attention(g, w, [&layer, "encoder_attn"], &mut x, other, c);
+                    }
+                    self.feed_forward(g, w, &layer, &mut x, c);
+                });
+            }
+            (x.normed, grown)
+        })
     }
 
     /// Logits (rows, V) of states (..., C).

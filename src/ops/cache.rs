@@ -1,4 +1,4 @@
-//! `cache[b, position, c] = x[b, c]`: keys and values of the tokens decoded so far
+//! `cache[slot[b], start[b] + t, c] = x[b, t, c]`: keys and values of the tokens decoded so far
 
 use crate::case::{Case, Draw, exact};
 use crate::graph::{Graph, Value};
@@ -7,8 +7,9 @@ use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
 
-/// Writes one row per batch into a cache. Inputs: cache (B, T, C), x (B, 1, C), position (1); the output takes the
-/// cache over.
+/// Writes rows into a cache. Inputs: cache (N, S, C), x (B, T, C), slot (B), the row of the cache that a batch goes to, and
+/// start (B), its first position there; the output takes the cache over. What is behind the cache's last position is left
+/// out. No two batches may have one slot.
 #[derive(Debug)]
 pub struct CacheAppend;
 
@@ -18,25 +19,32 @@ impl Op for CacheAppend {
     }
 
     fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
-        let (cache, row) = (x[0], x[1]);
-        match cache.dims.len() == 3 && row.dims == [cache.dims[0], 1, cache.dims[2]] {
-            true => Ok(vec![cache.clone()]),
-            false => Err("the cache is (B, T, C), the row (B, 1, C)".into()),
+        let [cache, rows, slot, start] = x else { return Err("cache, x, slot and start".into()) };
+        let fits = cache.dims.len() == 3
+            && rows.dims.len() == 3
+            && cache.dims[2] == rows.dims[2]
+            && [slot, start].iter().all(|t| ***t == Type::u32([rows.dims[0]]));
+        match fits {
+            true => Ok(vec![(*cache).clone()]),
+            false => Err("the cache is (N, S, C), x (B, T, C), slot and start (B)".into()),
         }
     }
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
-        let (t, c) = (x[0].ty().dims[1], x[0].ty().dims[2]);
-        let position = x[2].as_u32()[0] as usize;
+        let [_, s, c] = x[0].ty().dims[..] else { unreachable!("checked by types") };
+        let t = x[1].ty().dims[1];
         y[0].write(0, x[0]);
-        for (b, row) in x[1].as_f32().chunks(c).enumerate() {
-            let at = (b * t + position) * c;
-            y[0].as_f32_mut()[at..at + c].copy_from_slice(row);
+        for (i, row) in x[1].as_f32().chunks(c).enumerate() {
+            let [slot, start] = [x[2], x[3]].map(|t_| t_.as_u32()[i / t] as usize);
+            let position = start + i % t;
+            if position < s {
+                y[0].as_f32_mut()[(slot * s + position) * c..][..c].copy_from_slice(row);
+            }
         }
     }
 
     fn launches(&self, x: &[&Type], _: &[&Type], _: &Adapter) -> Vec<Launch> {
-        let run = [x[1].elements() as u32, x[0].cols() as u32, x[0].dims[1] as u32, 0];
+        let run = [x[1].elements(), x[0].cols(), x[1].dims[1], x[0].dims[1]].map(|n| n as u32);
         vec![Launch::elements(shader!("cache_append"), x[1].elements(), run)]
     }
 
@@ -58,24 +66,31 @@ impl Op for CacheAppend {
 }
 
 impl Graph {
-    /// The cache (B, T, C) with `x` (B, 1, C) written at `position`.
+    /// The cache (N, S, C) with x (B, T, C) written to the rows `slot` (B) from the positions `start` (B) on.
     #[track_caller]
-    pub fn cache_append(&mut self, cache: Value, x: Value, position: Value) -> Value {
-        self.push(CacheAppend, &[cache, x, position])[0]
+    pub fn cache_append(&mut self, cache: Value, x: Value, slot: Value, start: Value) -> Value {
+        self.push(CacheAppend, &[cache, x, slot, start])[0]
     }
 }
 
-/// Cases of the kernel.
+/// Cases of the kernel; in the last, rows end behind the cache.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
     draw.set_largest(1e38);
-    let case = |(b, t, c, at): (usize, usize, usize, u32)| {
-        let inputs = vec![draw.tensor(&[b, t, c]), draw.tensor(&[b, 1, c]), Tensor::u32([1], vec![at])];
-        Case::new(format!("[{b}, {t}, {c}] at {at}"), CacheAppend, inputs, exact())
+    let mut case = |[n, s, c]: [usize; 3], t: usize, slot: &[u32], start: &[u32]| {
+        let b = slot.len();
+        let [slots, starts] = [slot, start].map(|ids| Tensor::u32([b], ids.to_vec()));
+        let inputs = vec![draw.tensor(&[n, s, c]), draw.tensor(&[b, t, c]), slots, starts];
+        Case::new(format!("[{n}, {s}, {c}] {t} from {start:?}"), CacheAppend, inputs, exact())
     };
-    [(1, 1, 1, 0), (3, 5, 7, 4), (2, 3, 300, 1)].map(case).into()
+    vec![
+        case([1, 1, 1], 1, &[0], &[0]),
+        case([3, 5, 7], 1, &[0, 1, 2], &[4, 0, 2]),
+        case([4, 3, 300], 1, &[3, 0], &[1, 2]),
+        case([3, 6, 5], 4, &[2, 0], &[0, 4]),
+    ]
 }
 
 /// Large cases of the kernel.
 pub fn large() -> Vec<Large> {
-    vec![Large::new("64x256x512 at 128", CacheAppend, [noise(&[64, 256, 512]), noise(&[64, 1, 512]), words(&[128])])]
+    vec![Large::new("64x256x512 at 128", CacheAppend, [noise(&[64, 256, 512]), noise(&[64, 1, 512]), words(&(0..64).collect::<Vec<u32>>()), words(&[128; 64])])]
 }

@@ -1,4 +1,4 @@
-//! `y[b, t, c] = x[b, t, c] + table[start + t, c]`, and the sinusoids of Vaswani et al. 2017
+//! `y[b, t, c] = x[b, t, c] + table[start[b] + t, c]`, and the sinusoids of Vaswani et al. 2017
 
 use crate::case::{Case, Draw, TINY, gamma, per_element, ulps};
 use crate::graph::{Graph, Value};
@@ -7,7 +7,8 @@ use crate::op::*;
 use crate::shader;
 use crate::tensor::{Tensor, Type};
 
-/// Adds the rows `start .. start + T` of a table of positions to x (B, T, C). Inputs: x, table (P, C), start (1).
+/// Adds the rows `start .. start + T` of a table of positions to x (B, T, C). Inputs: x, table (P, C), start (1), or (B)
+/// where each batch has its own.
 /// Past its end the table counts as zeros: learned tables are as long as the longest sentence, and batches are padded
 /// to multiples of four.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ impl Op for Positions {
         if x[0].dims.len() != 3 || x[1].dims.len() != 2 || x[0].cols() != x[1].cols() {
             return Err("x is (B, T, C), the table (positions, C)".into());
         }
+        check_start(x[0], x[2])?;
         if x[0].dims[1] > x[1].dims[0].next_multiple_of(4) {
             return Err(format!("{} positions, the table has {}", x[0].dims[1], x[1].dims[0]));
         }
@@ -30,19 +32,20 @@ impl Op for Positions {
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
         let (t, c) = (x[0].ty().dims[1], x[0].ty().cols());
-        let start = x[2].as_u32()[0] as usize;
         for (i, y) in y[0].as_f32_mut().iter_mut().enumerate() {
-            let position = start + i / c % t;
+            let position = start_of(x[2], i / c / t) + i / c % t;
             *y = x[0].as_f32()[i] + x[1].as_f32().get(position * c + i % c).unwrap_or(&0.0);
         }
     }
 
     fn launches(&self, x: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
         let run = [y[0].elements(), y[0].cols(), y[0].dims[1], x[1].dims[0]].map(|n| n as u32);
-        vec![Launch::elements(shader!("positions"), y[0].elements(), run)]
+        let per_row = f64::from(x[2].elements() > 1);
+        vec![Launch::elements(shader!("positions"), y[0].elements(), run).constant("PER_ROW", per_row)]
     }
 
     fn vjp(&self, g: &mut Graph, x: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        assert_eq!(g.ty(x[2]).elements(), 1, "{self:?} is differentiable where all batches start at one position");
         let dy = dy[0].expect("the only output");
         let op = PositionsVjp { rows: g.ty(x[1]).dims[0] };
         vec![Some(dy), Some(g.push(op, &[dy, x[2]])[0]), None]
@@ -56,6 +59,20 @@ impl Op for Positions {
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
         ulps(1.0)(x, y)
     }
+}
+
+/// Whether there is one start, or one for each batch of x (B, T, C).
+pub(super) fn check_start(x: &Type, start: &Type) -> Result<(), String> {
+    match start.dims[..] {
+        [n] if n == 1 || n == x.dims[0] => Ok(()),
+        _ => Err("start is (1) or (B)".into()),
+    }
+}
+
+/// Where batch b starts.
+pub(super) fn start_of(start: &Tensor, b: usize) -> usize {
+    let starts = start.as_u32();
+    starts[b.min(starts.len() - 1)] as usize
 }
 
 /// `dtable[p, c] = sum of dy[b, p - start, c] over b`, zeros in rows that no position took. Inputs: dy (B, T, C),
@@ -154,6 +171,9 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
         cases.push(Case::new(&name, Positions, inputs, ulps(1.0)).wrt(&[0, 1]));
         cases.push(Case::of(name, PositionsVjp { rows }, vec![draw.tensor(&[b, t, c]), first]));
     }
+    let starts = Tensor::u32([3], vec![4, 0, 7]);
+    let inputs = vec![draw.tensor(&[3, 2, 5]), draw.tensor(&[8, 5]), starts];
+    cases.push(Case::new("[3, 2, 5] from 4, 0, 7 of 8", Positions, inputs, ulps(1.0)));
     cases
 }
 

@@ -5,13 +5,13 @@ use crate::case::{Case, Draw, TINY, gamma, per_element};
 use crate::graph::{Graph, Value};
 use crate::large::{Large, given, noise, words};
 use crate::op::*;
-use crate::ops::positions::sinusoids_split;
+use crate::ops::positions::{check_start, sinusoids_split, start_of};
 use crate::shader;
 use crate::tensor::{Tensor, Type};
 
 /// `y[i] = x[i] cos a - x[i + D/2] sin a` and `y[i + D/2] = x[i + D/2] cos a + x[i] sin a` in each head of x
-/// (B, T, H·D), with a = (start + t) 10000^(-2i/D). Inputs: x, table (P, D) of [`sinusoids_split`], start (1). The
-/// product of a query and a key that were turned so depends on how far they are apart, not on where they are.
+/// (B, T, H·D), with a = (start + t) 10000^(-2i/D). Inputs: x, table (P, D) of [`sinusoids_split`], start (1), or (B)
+/// where each batch has its own. The product of a query and a key that were turned so depends on how far they are apart, not on where they are.
 #[derive(Debug)]
 pub struct Rotary {
     /// Turns by the negative angle: the transpose and so the derivative, a rotation being orthogonal.
@@ -30,6 +30,7 @@ impl Op for Rotary {
         if !x[1].cols().is_multiple_of(2) {
             return Err(format!("heads of {} elements have no pairs", x[1].cols()));
         }
+        check_start(x[0], x[2])?;
         if x[0].dims[1] > x[1].dims[0] {
             return Err(format!("{} positions, the table has {}", x[0].dims[1], x[1].dims[0]));
         }
@@ -38,9 +39,9 @@ impl Op for Rotary {
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
         let (t, c, d) = (x[0].ty().dims[1], x[0].ty().cols(), x[1].ty().cols());
-        let (start, half) = (x[2].as_u32()[0] as usize, d / 2);
+        let half = d / 2;
         for row in 0..x[0].ty().rows() {
-            let table = &x[1].as_f32()[(start + row % t) * d..][..d];
+            let table = &x[1].as_f32()[(start_of(x[2], row / t) + row % t) * d..][..d];
             for head in 0..c / d {
                 let at = row * c + head * d;
                 for i in 0..half {
@@ -57,7 +58,9 @@ impl Op for Rotary {
     fn launches(&self, x: &[&Type], y: &[&Type], _: &Adapter) -> Vec<Launch> {
         let pairs = y[0].elements() / 2;
         let run = [pairs, y[0].cols(), y[0].dims[1], x[1].cols()].map(|n| n as u32);
-        vec![Launch::elements(shader!("rotary"), pairs, run).constant("INVERSE", f64::from(self.inverse))]
+        let flag = |name, is| (name, f64::from(is));
+        let constants = vec![flag("INVERSE", self.inverse), flag("PER_ROW", x[2].elements() > 1)];
+        vec![Launch { constants, ..Launch::elements(shader!("rotary"), pairs, run) }]
     }
 
     fn vjp(&self, g: &mut Graph, x: &[Value], _: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
@@ -99,6 +102,10 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
             let name = format!("[{b}, {t}, {heads}x{d}] from {start}{}", if inverse { " back" } else { "" });
             cases.push(Case::of(name, Rotary { inverse }, inputs).wrt(&[0]));
         }
+        let starts = Tensor::u32([b], (0..b).map(|i| (start * (i + 1)) as u32).collect());
+        let inputs = vec![draw.tensor(&[b, t, heads * d]), sinusoids_split(start * b + t, d), starts];
+        let name = format!("[{b}, {t}, {heads}x{d}] from multiples of {start}");
+        cases.push(Case::of(name, Rotary { inverse: false }, inputs).wrt(&[0]));
     }
     cases
 }

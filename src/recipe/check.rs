@@ -19,7 +19,8 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let validation = d.builtin != Builtin::None || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
     let gpt = recipe.model.kind == ModelKind::Gpt;
     let (by_gpt, by_others) = (only("the kind \"gpt\""), "the kind \"gpt\" does not read it".to_string());
-    let pairs = ["data.max_length", "data.marks", "tokenizer.shared", "model.encoder_layers", "model.decoder_layers"];
+    let pairs = ["data.max_length", "tokenizer.shared", "model.encoder_layers", "model.decoder_layers", "decode.start"];
+    let made = [Builtin::Addition, Builtin::Sort].contains(&d.builtin);
     let of_kind = ["model.layers", "train.block"].map(|key| (!gpt, key, by_gpt.clone()));
     let of_pairs = pairs.map(|key| (gpt, key, by_others.clone()));
     let keys = [
@@ -31,6 +32,8 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
         (sgd, "train.betas", "the optimizer \"sgd\" does not read it".into()),
         (sgd, "train.eps", "the optimizer \"sgd\" does not read it".into()),
         (d.builtin == Builtin::None, "data.pairs", "only the built-in corpora have so many".into()),
+        (made, "data.pairs", "there are so many and no more".into()),
+        (!d.text.is_empty(), "data.marks", "a text has none".into()),
         (validation, "data.valid_fraction", "there are pairs to validate on".into()),
     ];
     keys.into_iter().chain(of_kind).chain(of_pairs).filter(|(idle, ..)| *idle).map(|(_, key, why)| (key, why)).collect()
@@ -140,15 +143,12 @@ fn pre_norm(recipe: &Recipe) -> Option<Conflict> {
     })
 }
 
-/// A language model learns from a text, the others from pairs.
+/// An encoder needs a source.
 fn data_of_kind(recipe: &Recipe) -> Option<Conflict> {
-    let gpt = recipe.model.kind == ModelKind::Gpt;
-    let found = sources(recipe).into_iter().find(|key| (*key == "data.text") != gpt)?;
-    let text = match gpt {
-        true => format!("{found}: the kind \"gpt\" learns from data.text, one file of text"),
-        false => "data.text: only the kind \"gpt\" learns from a text; the kind \"transformer\" needs pairs".into(),
-    };
-    Some(Conflict { keys: vec![found, "model.kind"], text })
+    (recipe.model.kind != ModelKind::Gpt && !recipe.data.text.is_empty()).then(|| Conflict {
+        keys: vec!["data.text", "model.kind"],
+        text: "data.text: only the kind \"gpt\" learns from a text; the kind \"transformer\" needs pairs".into(),
+    })
 }
 
 fn pairs_of_files(recipe: &Recipe) -> Option<Conflict> {
@@ -184,6 +184,9 @@ fn validation(recipe: &Recipe) -> Option<Conflict> {
 }
 
 fn start(recipe: &Recipe) -> Option<Conflict> {
+    if recipe.model.kind == ModelKind::Gpt {
+        return None;
+    }
     let text = match (recipe.data.marks, recipe.decode.start.is_empty()) {
         (true, true) | (false, false) => return None,
         (true, false) => {

@@ -73,8 +73,8 @@ mod tests {
         let text = Recipe::default().to_toml();
         assert!(text.starts_with("# Name of the recipe and of its directory under runs/;"), "{text}");
         for expected in [
-            "\n\n# The network.\n[model]\n# Architecture.\n\
-             kind = \"transformer\"              \
+            "\n\n# The network.\n[model]\n# Architecture: \"transformer\" is",
+            "\nkind = \"transformer\"              \
              # \"transformer\" or \"gpt\"; default \"transformer\"\n",
             "\nlr = 0.0005                       # a number above 0 and at most 1000; default 0.0005\n",
             "\nbetas = [0.9, 0.98]               # a list of two numbers from 0 to below 1; default [0.9, 0.98]\n",

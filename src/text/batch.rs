@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::corpus::Pair;
-use super::tokenizer::{BOS, EOS, PAD, Tokenizers};
+use super::tokenizer::{BOS, EOS, PAD, Tokenizer, Tokenizers};
 use crate::error::{Error, Result};
 use windows::Windows;
 
@@ -26,6 +26,8 @@ pub const BUCKETS: usize = 4;
 pub struct Example {
     source: Vec<u32>,
     target: Vec<u32>,
+    /// Tokens of the target that are given: none of them is to be predicted.
+    given: usize,
 }
 
 impl Example {
@@ -34,13 +36,26 @@ impl Example {
         source.push(EOS);
         target.insert(0, BOS);
         target.push(EOS);
-        Example { source, target }
+        Example { source, target, given: 1 }
     }
 
     /// A pair of sequences that are as long as they are: nothing is added, and the target's own first token is the one
     /// that the decoder starts from.
     pub fn unmarked(source: Vec<u32>, target: Vec<u32>) -> Example {
-        Example { source, target }
+        Example { source, target, given: 1 }
+    }
+
+    /// A pair for a model without an encoder: it reads the source, `<s>` where there are marks, and predicts the target and
+    /// `</s>`.
+    pub fn continued(source: Vec<u32>, target: Vec<u32>, marks: bool) -> Example {
+        let (begin, end): (&[u32], &[u32]) = if marks { (&[BOS], &[EOS]) } else { (&[], &[]) };
+        let given = source.len() + begin.len();
+        Example { source: vec![], target: [&source, begin, &target, end].concat(), given }
+    }
+
+    /// Tokens that are to be predicted.
+    fn predicted(&self) -> usize {
+        self.target.len().saturating_sub(self.given.max(1))
     }
 
     /// What the encoder reads.
@@ -57,6 +72,18 @@ impl Example {
     pub fn lengths(&self) -> (usize, usize) {
         (self.source.len(), self.target.len().saturating_sub(1))
     }
+}
+
+/// The pairs as examples for a model without an encoder, and how many were dropped because they take more than `block`
+/// positions, or there is nothing to predict or to predict it from.
+pub fn encode_continued(tokenizer: &Tokenizer, pairs: &[Pair], marks: bool, block: usize) -> (Vec<Example>, usize) {
+    let encode = |(source, target): &Pair| {
+        Example::continued(tokenizer.encode(source), tokenizer.encode(target), marks)
+    };
+    let fits = |e: &Example| e.given > 0 && e.predicted() > 0 && e.lengths().1 <= block;
+    let examples: Vec<Example> = pairs.iter().map(encode).filter(fits).collect();
+    let dropped = pairs.len() - examples.len();
+    (examples, dropped)
 }
 
 /// The pairs as examples, marked or not, and how many were dropped because a side takes more than `max_length`
@@ -357,12 +384,14 @@ impl Batches {
                 }
             };
             let (source, target) = example.lengths();
+            // What is given is read, and not predicted.
+            let given = target - example.predicted();
             batch.source[row * source_length..][..source].copy_from_slice(&example.source);
             batch.target_in[row * target_length..][..target].copy_from_slice(&example.target[..target]);
-            batch.target_out[row * target_length..][..target].copy_from_slice(&example.target[1..]);
+            batch.target_out[row * target_length + given..][..target - given].copy_from_slice(&example.target[1 + given..]);
             batch.source_lengths[row] = source as u32;
             batch.target_lengths[row] = target as u32;
-            batch.tokens += target as u32;
+            batch.tokens += (target - given) as u32;
         }
         batch
     }

@@ -6,7 +6,7 @@ use crate::cli::files;
 use crate::cli::report::{Report, Scores, clock};
 use crate::cli::run_dir::{Checkpoint, RunDir, TrainingState};
 use pollster::block_on;
-use seqloom::decode::Decoder;
+use seqloom::decode::{Decoder, Line, Options, Rules, Sampling, Search, Translation};
 use seqloom::error::{Error, Result};
 use seqloom::network::Network;
 use seqloom::text::bleu::corpus_bleu;
@@ -15,6 +15,7 @@ use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
 use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::{Metrics, Trainer};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -23,6 +24,9 @@ use std::time::Instant;
 const SCORED: usize = 200;
 /// Pairs that the end of a run shows.
 const SHOWN: usize = 12;
+/// Characters of a text that a language model goes on with, and tokens that it writes then.
+const PROMPT: usize = 20;
+const SAMPLE: usize = 50;
 
 /// A sitting of a run: what it trains on, and where it is kept.
 pub struct Session {
@@ -30,8 +34,8 @@ pub struct Session {
     pub(super) data: Data,
     pub(super) tokenizers: Tokenizers,
     pub(super) trainer: Trainer,
-    /// None for a language model, which is judged by its loss.
-    pub(super) decoder: Option<Decoder>,
+    pub(super) decoder: Decoder,
+    pub(super) translation: Translation,
     pub(super) state: TrainingState,
     pub(super) report: Report,
     pub(super) profile: Option<Profile>,
@@ -114,16 +118,22 @@ impl Session {
     /// Evaluates; whether the model is the best so far.
     fn evaluate(&mut self) -> Result<bool> {
         let evaluation = block_on(self.trainer.evaluate())?;
-        match (&self.data, &mut self.decoder) {
-            (Data::Pairs(data), Some(decoder)) => {
+        match &self.data {
+            Data::Pairs(data) => {
                 let pairs = &data.valid[..data.valid.len().min(SCORED)];
-                let (translations, scores) = score(&mut self.trainer.network, decoder, &self.tokenizers, pairs)?;
+                let (network, t) = (&mut self.trainer.network, &self.translation);
+                let (translations, scores) = score(network, &mut self.decoder, t, &self.tokenizers, pairs)?;
                 self.report.evaluation(&evaluation, Some(scores));
                 for ((source, _), translation) in pairs.iter().zip(&translations).take(2) {
                     self.report.say(&format!("    {source}\n    -> {translation}"));
                 }
             }
-            _ => self.report.evaluation(&evaluation, None),
+            Data::Text(text) => {
+                self.report.evaluation(&evaluation, None);
+                let start: String = text.valid.chars().take(PROMPT).collect();
+                let sample = sample(&mut self.trainer, &mut self.decoder, &self.tokenizers, &start, SAMPLE)?;
+                self.report.say(&format!("    {}|{}", start.escape_debug(), sample.escape_debug()));
+            }
         }
         let before = self.trainer.progress.reductions;
         let better = self.trainer.judge(&evaluation);
@@ -151,21 +161,42 @@ impl Session {
         let (file, parameters) = self.run.model(&self.trainer.recipe, &self.trainer.network.model)?;
         self.trainer.network.write_parameters(&file, &parameters)?;
         let (dir, time) = (self.run.path(""), clock(self.report.seconds()));
-        match (&self.data, &mut self.decoder) {
-            (Data::Pairs(data), Some(decoder)) => {
-                held_out(&mut self.trainer.network, decoder, &self.tokenizers, data)?;
-                eprintln!("{} after {time}; try: seqloom translate --model {}", dir.display(), files::quoted(&dir));
+        match &self.data {
+            Data::Pairs(data) => {
+                let (network, t) = (&mut self.trainer.network, &self.translation);
+                held_out(network, &mut self.decoder, t, &self.tokenizers, data)?;
+                eprintln!(
+                    "{} after {time}; try: seqloom translate --model {}",
+                    dir.display(),
+                    files::quoted(&dir)
+                );
             }
-            _ => eprintln!("{} after {time}", dir.display()),
+            Data::Text(text) => {
+                let start: String = text.valid.chars().take(PROMPT).collect();
+                let sample = sample(&mut self.trainer, &mut self.decoder, &self.tokenizers, &start, 10 * SAMPLE)?;
+                eprintln!("\na sample after the first {PROMPT} characters of what is held out:\n{start}|{sample}");
+                eprintln!(
+                    "{} after {time}; try: seqloom generate --model {} --prompt {}",
+                    dir.display(),
+                    files::quoted(&dir),
+                    files::quoted(Path::new(&start.lines().next().unwrap_or_default()))
+                );
+            }
         }
         Ok(())
     }
 }
 
 /// Translates what was held out, and says how well.
-fn held_out(network: &mut Network, decoder: &mut Decoder, tokenizers: &Tokenizers, data: &Pairs) -> Result<()> {
+fn held_out(
+    network: &mut Network,
+    decoder: &mut Decoder,
+    translation: &Translation,
+    tokenizers: &Tokenizers,
+    data: &Pairs,
+) -> Result<()> {
     let pairs = &data.test;
-    let (translations, scores) = score(network, decoder, tokenizers, pairs)?;
+    let (translations, scores) = score(network, decoder, translation, tokenizers, pairs)?;
     let sources: Vec<&str> = pairs.iter().map(|p| p.0.as_str()).collect();
     let references: Vec<String> = pairs.iter().map(|p| judged(tokenizers, &p.1)).collect();
     let nearest = nearest_translations(&data.train, &sources);
@@ -198,21 +229,39 @@ pub fn out_of_patience(trainer: &Trainer) -> String {
     format!("step {} of {}, {patience} {evaluations} without a better loss{best}", p.step, trainer.steps())
 }
 
+/// A text that a language model goes on with, by chance.
+fn sample(
+    trainer: &mut Trainer,
+    decoder: &mut Decoder,
+    tokenizers: &Tokenizers,
+    start: &str,
+    most: usize,
+) -> Result<String> {
+    let sampling = Sampling { temperature: 0.8, top_k: 0, top_p: 1.0, min_p: 0.0, seed: trainer.recipe.train.seed };
+    let line = Line { source: vec![], prompt: tokenizers.target().encode_text(start), number: 0 };
+    let search = Search::Sample(sampling);
+    let options = Options { search, rules: Rules::default(), most, end: None, scores: false, best: 1 };
+    let written = block_on(decoder.write(&mut trainer.network, &[line], &options, |_, _| false))?;
+    Ok(tokenizers.target().decode(&written[0][0].tokens))
+}
+
 /// Translations of the sources of pairs, and how good they are.
 pub fn score(
     network: &mut Network,
     decoder: &mut Decoder,
+    translation: &Translation,
     tokenizers: &Tokenizers,
     pairs: &[Pair],
 ) -> Result<(Vec<String>, Scores)> {
     let sources: Vec<Vec<u32>> = pairs.iter().map(|(source, _)| tokenizers.source().encode(source)).collect();
-    let ids = block_on(decoder.greedy(network, &sources))?;
-    let translations: Vec<String> = ids.iter().map(|ids| tokenizers.target().decode(ids)).collect();
+    let written = block_on(decoder.translate(network, &sources, translation))?;
+    let translations: Vec<String> = written.iter().map(|w| tokenizers.target().decode(&w[0].tokens)).collect();
     let hypotheses: Vec<String> = translations.iter().map(|translation| judged(tokenizers, translation)).collect();
     let references: Vec<String> = pairs.iter().map(|(_, target)| judged(tokenizers, target)).collect();
     let bleu = corpus_bleu(&hypotheses, &references).score;
     let chrf = corpus_chrf(&hypotheses, &references);
-    Ok((translations, Scores { bleu, chrf }))
+    let exact = hypotheses.iter().zip(&references).filter(|(a, b)| a == b).count() as f64 / pairs.len().max(1) as f64;
+    Ok((translations, Scores { bleu, chrf, exact }))
 }
 
 /// A text as scores compare it: a model that knows no capitals is not blamed for them. Character by character, as the

@@ -21,6 +21,14 @@ pub(super) struct Stream {
     no_bias: Option<Value>,
 }
 
+/// What an attention looks at.
+pub(super) enum Keys {
+    /// Keys and values of as many rows as there are of queries.
+    Given(KeysValues, Seen),
+    /// Those of earlier steps, (N, S, C), for one query a row: how many, and in which row of the cache each is.
+    Cached(KeysValues, Value, Value),
+}
+
 /// Which keys an attention sees.
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
@@ -82,31 +90,33 @@ impl Transformer {
 
     /// softmax(Q Kᵀ / sqrt(d_k)) V per head, heads side by side, projected, and what follows a sublayer, which is named by
     /// its block and by itself.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn attention(
         &self,
         g: &mut Graph,
         w: &Weights,
         [layer, sublayer]: [&str; 2],
         x: &mut Stream,
-        (k, v): KeysValues,
-        seen: Seen,
+        keys: Keys,
         c: &Context,
     ) {
         let y = g.scoped(sublayer, |g| {
             let q = linear(g, w, &self.attention_name(layer, sublayer, "q_proj"), x.normed);
             let q = if sublayer == "self_attn" { self.turn(g, q, c) } else { q };
             let scale = 1.0 / ((self.d_model / self.heads) as f32).sqrt();
-            let context = if c.record {
-                let scores = g.attention_scores(q, k, self.heads);
-                let p = g.softmax(scores, seen.lengths, scale, seen.causal);
-                g.output(&format!("{layer}.{sublayer}.weights"), p);
-                let p = self.drop(g, p, c, "weights");
-                g.attention_context(p, v, self.heads)
-            } else {
-                let dropout = self.dropout_at(g, c, "weights").unwrap_or(Dropout { p: 0.0, site: 0 });
-                let options = Attention { heads: self.heads, scale, causal: seen.causal, dropout };
-                g.attention(q, k, v, seen.mask, options)
+            let context = match keys {
+                Keys::Cached(kv, lengths, origin) => g.attention_step(q, kv, lengths, origin, self.heads),
+                Keys::Given((k, v), seen) if c.record => {
+                    let scores = g.attention_scores(q, k, self.heads);
+                    let p = g.softmax(scores, seen.lengths, scale, seen.causal);
+                    g.output(&format!("{layer}.{sublayer}.weights"), p);
+                    let p = self.drop(g, p, c, "weights");
+                    g.attention_context(p, v, self.heads)
+                }
+                Keys::Given((k, v), seen) => {
+                    let dropout = self.dropout_at(g, c, "weights").unwrap_or(Dropout { p: 0.0, site: 0 });
+                    let options = Attention { heads: self.heads, scale, causal: seen.causal, dropout };
+                    g.attention(q, k, v, seen.mask, options)
+                }
             };
             linear(g, w, &self.attention_name(layer, sublayer, "out_proj"), context)
         });
