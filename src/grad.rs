@@ -60,6 +60,7 @@ fn sweep(g: &mut Graph, results: &[(Value, Value)], wrt: &[Value], mut done: imp
         };
         done(g, i, dx);
     };
+    g.set_backward(true);
     for i in (0..nodes).rev() {
         let node = g.nodes()[i].clone();
         let dy: Vec<Option<Value>> = node.outputs.iter().map(|y| cotangent[y.0]).collect();
@@ -92,6 +93,7 @@ fn sweep(g: &mut Graph, results: &[(Value, Value)], wrt: &[Value], mut done: imp
     for i in unread {
         hand_over(g, &cotangent, i);
     }
+    g.set_backward(false);
 }
 
 /// Cotangents are kept by the base of a view: a view's share is reshaped on its way.

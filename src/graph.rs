@@ -10,6 +10,13 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value(pub(crate) usize);
 
+impl Value {
+    /// Its number in the graph, in order of addition.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// A buffer that outlasts every program: flat parameters, gradients, moments, step state, caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resident(pub(crate) usize);
@@ -30,6 +37,11 @@ impl Memory {
     /// Type of a buffer.
     pub fn ty(&self, r: Resident) -> &Type {
         &self.buffers[r.0].1
+    }
+
+    /// Name of a buffer.
+    pub fn name(&self, r: Resident) -> &str {
+        &self.buffers[r.0].0
     }
 
     /// Names and types, in order of declaration.
@@ -67,6 +79,8 @@ pub struct Node {
     pub outputs: Vec<Value>,
     /// The part of the model that it belongs to, such as `decoder.layers.0.fc1`.
     pub scope: String,
+    /// Whether it was added to compute a gradient.
+    pub backward: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +100,7 @@ pub struct Graph {
     stores: Vec<(Value, Value)>,
     known_gradients: HashMap<Value, Vec<(Value, Value)>>,
     scope: Vec<String>,
+    backward: bool,
 }
 
 impl Graph {
@@ -122,7 +137,7 @@ impl Graph {
         let name = if scope.is_empty() { op.name().to_string() } else { format!("{scope}.{}", op.name()) };
         let value = |(output, ty)| self.value(ty, Source::Node { node, output }, name.clone());
         let outputs: Vec<Value> = types.into_iter().enumerate().map(value).collect();
-        self.nodes.push(Node { op, inputs: inputs.into(), outputs: outputs.clone(), scope });
+        self.nodes.push(Node { op, inputs: inputs.into(), outputs: outputs.clone(), scope, backward: self.backward });
         outputs
     }
 
@@ -241,6 +256,10 @@ impl Graph {
 
     pub(crate) fn set_scope(&mut self, scope: &str) {
         self.scope = if scope.is_empty() { vec![] } else { vec![scope.into()] };
+    }
+
+    pub(crate) fn set_backward(&mut self, backward: bool) {
+        self.backward = backward;
     }
 
     fn value(&mut self, ty: Type, source: Source, name: String) -> Value {

@@ -15,6 +15,8 @@ pub mod gpu;
 pub mod grad;
 pub mod graph;
 pub mod interchange;
+#[cfg(feature = "isa")]
+pub mod isa;
 pub mod models;
 pub mod network;
 pub mod op;

@@ -1,5 +1,7 @@
 //! Which GPUs there are, and waiting for one.
 
+use crate::op::Adapter;
+use crate::plan::Limits;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -59,6 +61,32 @@ impl Found {
             l.max_compute_workgroup_storage_size,
             l.max_compute_invocations_per_workgroup,
         )
+    }
+
+    /// What a plan for this adapter may assume once it is opened.
+    pub fn plan_limits(&self, portable: bool) -> Limits {
+        let (features, limits) = self.request(portable);
+        let (least, most) = (self.info.subgroup_min_size, self.info.subgroup_max_size);
+        let fixed = least == most && features.contains(wgpu::Features::SUBGROUP);
+        let software = self.info.device_type == wgpu::DeviceType::Cpu;
+        Limits {
+            adapter: Adapter { software, subgroup: fixed.then_some(most) },
+            binding: limits.max_storage_buffer_binding_size,
+            ..Limits::default()
+        }
+    }
+
+    /// What is asked of it when it is opened; `portable` is no more than WebGPU guarantees.
+    pub(super) fn request(&self, portable: bool) -> (wgpu::Features, wgpu::Limits) {
+        let mut limits = wgpu::Limits::default();
+        let mut features = wgpu::Features::TIMESTAMP_QUERY;
+        if !portable {
+            let have = self.adapter.limits();
+            limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;
+            limits.max_buffer_size = have.max_buffer_size;
+            features |= wgpu::Features::SUBGROUP;
+        }
+        (features & self.adapter.features(), limits)
     }
 
     /// Where it stands in the order of `auto`: discrete, integrated, others, software.
