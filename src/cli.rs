@@ -14,6 +14,7 @@ mod evaluate;
 mod files;
 mod import;
 mod init_from;
+mod inspect;
 mod plot;
 mod recipes;
 mod report;
@@ -49,6 +50,8 @@ enum Command {
     Import(import::Import),
     /// List the adapters, and which one would be used
     Devices(devices::Devices),
+    /// Show what a recipe or a model becomes: graph, plan, memory, kernels, the driver's machine code
+    Inspect(inspect::Inspect),
     /// Compare every kernel with its CPU definition on this adapter
     Verify(verify::Verify),
     /// List the built-in recipes, or print one with every key explained
@@ -97,6 +100,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Recipes(args) => recipes::run(&args),
     }

@@ -21,7 +21,10 @@ pub fn grad_each(g: &mut Graph, loss: Value, wrt: &[Value], done: impl FnMut(&mu
 #[track_caller]
 fn seed(g: &mut Graph, loss: Value) -> Value {
     assert_eq!(g.ty(loss).elements(), 1, "the loss has the type {}", g.ty(loss));
-    g.fill(1.0, &g.ty(loss).dims.clone())
+    let outer = g.set_backward(true);
+    let seed = g.fill(1.0, &g.ty(loss).dims.clone());
+    g.set_backward(outer);
+    seed
 }
 
 /// Appends the vector–Jacobian product: cotangents of `wrt` from those of some results. Rules that are only
@@ -36,6 +39,7 @@ pub fn vjp(g: &mut Graph, results: &[(Value, Value)], wrt: &[Value]) -> Vec<Valu
 #[track_caller]
 fn sweep(g: &mut Graph, results: &[(Value, Value)], wrt: &[Value], mut done: impl FnMut(&mut Graph, usize, Value)) {
     let nodes = g.nodes().len();
+    let outer = g.set_backward(true);
     let mut cotangent: Vec<Option<Value>> = vec![None; g.values()];
     let active = active_values(g, wrt);
     // What is read for the first time by a node is complete after the node's turn.
@@ -60,7 +64,6 @@ fn sweep(g: &mut Graph, results: &[(Value, Value)], wrt: &[Value], mut done: imp
         };
         done(g, i, dx);
     };
-    g.set_backward(true);
     for i in (0..nodes).rev() {
         let node = g.nodes()[i].clone();
         let dy: Vec<Option<Value>> = node.outputs.iter().map(|y| cotangent[y.0]).collect();
@@ -93,7 +96,7 @@ fn sweep(g: &mut Graph, results: &[(Value, Value)], wrt: &[Value], mut done: imp
     for i in unread {
         hand_over(g, &cotangent, i);
     }
-    g.set_backward(false);
+    g.set_backward(outer);
 }
 
 /// Cotangents are kept by the base of a view: a view's share is reshaped on its way.

@@ -79,7 +79,7 @@ pub struct Node {
     pub outputs: Vec<Value>,
     /// The part of the model that it belongs to, such as `decoder.layers.0.fc1`.
     pub scope: String,
-    /// Whether it was added to compute a gradient.
+    /// Whether it computes a gradient.
     pub backward: bool,
 }
 
@@ -258,8 +258,9 @@ impl Graph {
         self.scope = if scope.is_empty() { vec![] } else { vec![scope.into()] };
     }
 
-    pub(crate) fn set_backward(&mut self, backward: bool) {
-        self.backward = backward;
+    /// Says whether the nodes that follow compute gradients, and returns what was said before.
+    pub(crate) fn set_backward(&mut self, backward: bool) -> bool {
+        std::mem::replace(&mut self.backward, backward)
     }
 
     fn value(&mut self, ty: Type, source: Source, name: String) -> Value {

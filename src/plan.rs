@@ -137,6 +137,13 @@ impl Plan {
         self.slots.iter().sum()
     }
 
+    /// Whether a pass computes gradients. A copy that the planner added belongs to what it is made for.
+    pub fn is_backward(&self, pass: usize) -> bool {
+        let (before, after) = self.passes.split_at(pass);
+        let node = after.iter().chain(before.iter().rev()).find_map(|p| p.node);
+        node.is_some_and(|node| self.graph.nodes()[node].backward)
+    }
+
     /// Sum of the costs of all passes.
     pub fn cost(&self) -> Cost {
         let add = |a: Cost, p: &Pass| Cost { flops: a.flops + p.cost.flops, bytes: a.bytes + p.cost.bytes };

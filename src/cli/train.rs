@@ -46,7 +46,8 @@ pub struct Train {
 
 /// Trains; exit code 0 also after Ctrl-C.
 pub fn run(args: &Train) -> Result<ExitCode> {
-    let recipe = read_recipe(args)?;
+    let recipe = read_recipe(&args.recipe, &args.set)?;
+    recipe.require_data(&args.recipe)?;
     let dir = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&recipe.name));
     files::check_out(&dir)?;
     let run = RunDir::new(&dir);
@@ -148,27 +149,25 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_recipe(args: &Train) -> Result<Recipe> {
-    let path = Path::new(&args.recipe);
-    let text = match Recipe::builtin(&args.recipe) {
+/// A recipe by the name of a built-in one or its file, with what --set sets.
+pub fn read_recipe(name: &str, set: &[String]) -> Result<Recipe> {
+    let path = Path::new(name);
+    let text = match Recipe::builtin(name) {
         Some(text) => text.to_string(),
         None if path.join("recipe.toml").is_file() => {
-            let name = &args.recipe;
             return Err(Error::Input(format!(
                 "{name} is the directory of a run, not a recipe; to go on: seqloom train {0} --out {1}",
                 files::quoted(&path.join("recipe.toml")),
                 files::quoted(path)
             )));
         }
-        None if path.exists() || args.recipe.ends_with(".toml") => files::read_text(path)?,
+        None if path.exists() || name.ends_with(".toml") => files::read_text(path)?,
         None => {
-            let (name, names) = (&args.recipe, recipes::names());
+            let names = recipes::names();
             return Err(Error::Input(format!("{name} is neither a built-in recipe ({names}) nor a file")));
         }
     };
-    let recipe = Recipe::parse(&args.recipe, &text, &args.set)?;
-    recipe.require_data(&args.recipe)?;
-    Ok(recipe)
+    Recipe::parse(name, &text, set)
 }
 
 /// A run goes on with the recipe that it was started with; only how long and how often may change.
@@ -186,7 +185,8 @@ fn check_same(run: &RunDir, recipe: &Recipe) -> Result<()> {
     )))
 }
 
-fn learn_tokenizers(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizers> {
+/// The tokenizers that the recipe asks for.
+pub fn learn_tokenizers(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizers> {
     let kind = match recipe.tokenizer.kind {
         TokenizerKind::Bpe => Kind::Bpe,
         TokenizerKind::Char => Kind::Char,
@@ -204,14 +204,16 @@ fn learn_tokenizers(recipe: &Recipe, pairs: &[Pair]) -> Result<Tokenizers> {
     })
 }
 
-fn vocabulary(tokenizers: &Tokenizers) -> String {
+/// How many tokens there are, for people.
+pub fn vocabulary(tokenizers: &Tokenizers) -> String {
     match tokenizers.vocabulary() {
         Vocabulary::Shared(tokens) => format!("{tokens} tokens in the vocabulary"),
         Vocabulary::Separate { source, target } => format!("{source} source and {target} target tokens"),
     }
 }
 
-fn batches(recipe: &Recipe, examples: Vec<Example>) -> Result<Batches> {
+/// Examples in the recipe's buckets.
+pub fn batches(recipe: &Recipe, examples: Vec<Example>) -> Result<Batches> {
     let t = &recipe.train;
     let buckets = Buckets::choose(&examples, t.batch_tokens, t.batch_size, BUCKETS)?;
     Batches::new(buckets, examples)

@@ -1,0 +1,132 @@
+//! From a recipe or a run directory to plans, with no device.
+
+use super::Inspect;
+use crate::cli::device::{INSTALL, choose};
+use crate::cli::run_dir::RunDir;
+use crate::cli::train::{batches, learn_tokenizers, read_recipe, vocabulary};
+use crate::cli::data;
+use seqloom::device::Device;
+use seqloom::error::{Error, Result};
+use seqloom::models::transformer::{Transformer, Vocabulary};
+use seqloom::network::{Network, positions};
+use seqloom::plan::Limits;
+use seqloom::recipe::Recipe;
+use seqloom::text::batch::{Batches, Example, encode_pairs};
+use seqloom::text::tokenizer::Tokenizers;
+use seqloom::train::Planned;
+
+/// What is inspected.
+pub struct Subject {
+    /// What the user named.
+    pub title: String,
+    /// Its recipe.
+    pub recipe: Recipe,
+    /// What the batches are of.
+    pub data: String,
+    /// How many tokens there are, for people.
+    pub tokens: String,
+    /// The vocabulary of the model.
+    pub vocabulary: Vocabulary,
+    /// What the plans are for.
+    pub device: String,
+    /// What such a device has.
+    pub limits: Limits,
+    /// The plans.
+    pub planned: Planned,
+}
+
+/// What the plans are made for: `--device`, or hardware that has what WebGPU guarantees.
+pub fn limits(word: &str) -> Result<(String, Limits)> {
+    let portable = "a hardware GPU with what WebGPU guarantees (128 MiB a binding)";
+    Ok(match choose(word)? {
+        Some(found) => {
+            let name = format!("{} ({}, {})", found.name(), found.kind(), found.driver());
+            (name, found.plan_limits(false))
+        }
+        None if word == "cpu" => (portable.into(), Limits::default()),
+        None => (format!("{portable}, since no GPU was found; {INSTALL}"), Limits::default()),
+    })
+}
+
+/// Batches to train on and to validate, the vocabulary, and what both are, for people.
+struct Material {
+    train: Batches,
+    valid: Batches,
+    vocabulary: Vocabulary,
+    tokens: String,
+    data: String,
+}
+
+impl Subject {
+    /// Plans what the arguments name, for these limits or those of `--device`.
+    pub fn new(args: &Inspect, wanted: Option<(String, Limits)>) -> Result<Subject> {
+        let (title, recipe, tokenizers) = match (&args.recipe, &args.model) {
+            (Some(name), _) => (format!("recipe {name}"), read_recipe(name, &args.set)?, None),
+            (_, Some(dir)) => {
+                let run = RunDir::new(dir);
+                let recipe = run.recipe()?;
+                let tokenizers = run.tokenizers(&recipe)?;
+                (format!("model {}", dir.display()), recipe, Some(tokenizers))
+            }
+            _ => {
+                let more = if cfg!(feature = "isa") { ", or --isa for every kernel" } else { "" };
+                return Err(Error::Input(format!(
+                    "inspect what? --recipe NAME|FILE, such as --recipe phrasebook, or --model DIR{more}"
+                )));
+            }
+        };
+        let (device, limits) = wanted.map_or_else(|| limits(&args.device.device), Ok)?;
+        let material = material(&recipe, tokenizers)?;
+        let Material { train, valid, vocabulary, tokens, data } = material;
+        let model = Transformer::new(&recipe.model, vocabulary);
+        // Nothing is computed, so the CPU never touches what is asked of it.
+        let network = Network::with_binding(Device::cpu(), model, positions(&recipe, 1), true, limits.binding)?;
+        let planned = Planned::within(&limits, network, recipe.clone(), train, valid)?;
+        Ok(Subject { title, recipe, data, tokens, vocabulary, device, limits, planned })
+    }
+}
+
+/// The recipe's data where it can be read, else the largest batch that the recipe allows.
+fn material(recipe: &Recipe, tokenizers: Option<Tokenizers>) -> Result<Material> {
+    let read = recipe.require_data("").map_err(|_| "it names no data".into());
+    let read = read.and_then(|()| data::load(recipe).map_err(|e| e.to_string()));
+    let data = match read {
+        Ok(data) => data,
+        Err(why) => return nominal(recipe, tokenizers.as_ref(), &why),
+    };
+    let tokenizers = tokenizers.map_or_else(|| learn_tokenizers(recipe, &data.train), Ok)?;
+    let encode = |pairs, what| {
+        let (examples, dropped) = encode_pairs(&tokenizers, pairs, recipe.data.marks, recipe.data.max_length);
+        data::some_left(examples.len(), dropped, what, recipe)?;
+        batches(recipe, examples)
+    };
+    Ok(Material {
+        train: encode(&data.train, "training")?,
+        valid: encode(&data.valid, "validation")?,
+        vocabulary: tokenizers.vocabulary(),
+        tokens: vocabulary(&tokenizers),
+        data: data.report,
+    })
+}
+
+/// Batches of pairs that are as long as they may be, of as many tokens as the recipe asks for.
+fn nominal(recipe: &Recipe, tokenizers: Option<&Tokenizers>, why: &str) -> Result<Material> {
+    let (length, t) = (recipe.data.max_length, &recipe.train);
+    let size = recipe.tokenizer.vocab_size;
+    let asked = match recipe.tokenizer.shared {
+        true => Vocabulary::Shared(size),
+        false => Vocabulary::Separate { source: size, target: size },
+    };
+    let tokens = match tokenizers {
+        Some(tokenizers) => vocabulary(tokenizers),
+        None => format!("tokenizer.vocab_size = {size} tokens, nominal"),
+    };
+    let padded = length.next_multiple_of(4);
+    let rows = if t.batch_size > 0 { t.batch_size } else { (t.batch_tokens / (2 * padded)).max(1) };
+    // One position more than the decoder reads: it predicts the rest.
+    let examples = vec![Example::unmarked(vec![0; length], vec![0; length + 1]); rows];
+    let batches = batches(recipe, examples)?;
+    let vocabulary = tokenizers.map_or(asked, Tokenizers::vocabulary);
+    let data = format!("nominal, pairs of data.max_length = {length} tokens a side: {why}");
+    Ok(Material { train: batches.clone(), valid: batches, vocabulary, tokens, data })
+}
