@@ -141,7 +141,11 @@ fn shaders_translate_for_every_backend() {
             let words = kernel.spirv(checked).unwrap_or_else(|e| panic!("{e}, checked {checked}"));
             assert!(words.len() > 100 && words[0] == 0x0723_0203, "{name} to SPIR-V, checked {checked}");
             let msl = kernel.msl(checked).unwrap_or_else(|e| panic!("{e}, checked {checked}"));
-            assert!(msl.text.contains(&format!("kernel void {}(", msl.entry)), "{name}: no entry point in\n{}", msl.text);
+            assert!(
+                msl.text.contains(&format!("kernel void {}(", msl.entry)),
+                "{name}: no entry point in\n{}",
+                msl.text
+            );
             let hlsl = kernel.hlsl(checked).unwrap_or_else(|e| panic!("{e}, checked {checked}"));
             assert!(hlsl.text.contains(&format!("void {}(", hlsl.entry)), "{name}: no entry point in\n{}", hlsl.text);
         }

@@ -39,7 +39,8 @@ impl Cluster {
 /// ranges of buffers that outlast the program, `memory`.
 pub fn graph(plan: &Plan, memory: &Memory) -> String {
     let g = &plan.graph;
-    let mut dot = String::from("digraph plan {\n  rankdir=TB;\n  node [shape=box, style=\"rounded,filled\", fontname=sans];\n");
+    let mut dot =
+        String::from("digraph plan {\n  rankdir=TB;\n  node [shape=box, style=\"rounded,filled\", fontname=sans];\n");
     dot.push_str("  edge [fontname=sans, fontsize=9];\n  graph [fontname=sans, style=rounded, color=\"#9aa4b0\"];\n");
     for (name, backward) in [("forward", false), ("backward", true)] {
         let mut cluster = Cluster::default();

@@ -17,8 +17,6 @@ pub struct Use {
     pub passes: usize,
     /// What they cost together.
     pub cost: Cost,
-    /// Which bindings it writes.
-    pub writable: Vec<bool>,
 }
 
 /// FLOPs that a GPU can do while it moves a byte, about: desktop GPUs of today have 20 to 60.
@@ -31,27 +29,24 @@ pub fn weight(cost: Cost) -> u64 {
 
 /// The distinct pipelines of plans, the costliest first.
 pub fn uses<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Vec<Use> {
+    let passes = plans.into_iter().flat_map(|plan| &plan.passes);
+    distinct(passes.map(|pass| (pass.op, pass.launch.clone(), pass.cost)))
+}
+
+/// The distinct pipelines among launches of operations, the costliest first.
+pub fn distinct(launches: impl Iterator<Item = (&'static str, Launch, Cost)>) -> Vec<Use> {
     let mut all: Vec<Use> = vec![];
-    for pass in plans.into_iter().flat_map(|plan| &plan.passes) {
-        let writable: Vec<bool> = pass.bindings.iter().map(|b| b.writable).collect();
-        let same = |u: &&mut Use| u.launch.same_pipeline(&pass.launch) && u.writable == writable;
-        match all.iter_mut().find(same) {
+    for (op, launch, cost) in launches {
+        match all.iter_mut().find(|u| u.launch.same_pipeline(&launch)) {
             Some(u) => {
                 u.passes += 1;
-                u.cost.flops += pass.cost.flops;
-                u.cost.bytes += pass.cost.bytes;
-                if !u.ops.contains(&pass.op) {
-                    u.ops.push(pass.op);
+                u.cost.flops += cost.flops;
+                u.cost.bytes += cost.bytes;
+                if !u.ops.contains(&op) {
+                    u.ops.push(op);
                 }
             }
-            None => all.push(Use {
-                launch: pass.launch.clone(),
-                file: String::new(),
-                ops: vec![pass.op],
-                passes: 1,
-                cost: pass.cost,
-                writable,
-            }),
+            None => all.push(Use { launch, file: String::new(), ops: vec![op], passes: 1, cost }),
         }
     }
     all.sort_by_key(|u| std::cmp::Reverse(weight(u.cost)));
@@ -103,8 +98,13 @@ pub fn listing(uses: &[Use]) -> String {
     let widest = uses.iter().map(|u| u.file.len()).max().unwrap_or(0);
     let line = |u: &Use| {
         let (file, ops) = (&u.file, u.ops.join(", "));
-        format!("{file:widest$}  {:4} passes  {:10.4} GFLOP  {:10.3} MiB  {}  # {ops}\n", u.passes, u.cost.flops as f64 / 1e9,
-            u.cost.bytes as f64 / (1u64 << 20) as f64, described(&u.launch))
+        format!(
+            "{file:widest$}  {:4} passes  {:10.4} GFLOP  {:10.3} MiB  {}  # {ops}\n",
+            u.passes,
+            u.cost.flops as f64 / 1e9,
+            u.cost.bytes as f64 / (1u64 << 20) as f64,
+            described(&u.launch)
+        )
     };
     uses.iter().map(line).collect()
 }

@@ -1,12 +1,13 @@
 //! From a recipe or a run directory to plans, with no device.
 
 use super::Inspect;
+use crate::cli::data;
 use crate::cli::device::{INSTALL, choose};
 use crate::cli::run_dir::RunDir;
 use crate::cli::train::{batches, learn_tokenizers, read_recipe, vocabulary};
-use crate::cli::data;
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
+use seqloom::gpu::Found;
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::plan::Limits;
@@ -35,17 +36,18 @@ pub struct Subject {
     pub planned: Planned,
 }
 
-/// What the plans are made for: `--device`, or hardware that has what WebGPU guarantees.
-pub fn limits(word: &str) -> Result<(String, Limits)> {
-    let portable = "a hardware GPU with what WebGPU guarantees (128 MiB a binding)";
-    Ok(match choose(word)? {
-        Some(found) => {
-            let name = format!("{} ({}, {})", found.name(), found.kind(), found.driver());
-            (name, found.plan_limits(false))
-        }
-        None if word == "cpu" => (portable.into(), Limits::default()),
-        None => (format!("{portable}, since no GPU was found; {INSTALL}"), Limits::default()),
-    })
+/// What stands for hardware where there is none.
+pub fn portable() -> String {
+    "a hardware GPU with what WebGPU guarantees (128 MiB a binding)".into()
+}
+
+/// What plans are made for: the adapter that `--device` means, or, without one, hardware as WebGPU guarantees it.
+pub fn limits(found: Option<&Found>, word: &str) -> (String, Limits) {
+    match found {
+        Some(found) => (format!("{} ({}, {})", found.name(), found.kind(), found.driver()), found.plan_limits(false)),
+        None if word == "cpu" => (portable(), Limits::default()),
+        None => (format!("{}, since no GPU was found; {INSTALL}", portable()), Limits::default()),
+    }
 }
 
 /// Batches to train on and to validate, the vocabulary, and what both are, for people.
@@ -75,7 +77,10 @@ impl Subject {
                 )));
             }
         };
-        let (device, limits) = wanted.map_or_else(|| limits(&args.device.device), Ok)?;
+        let (device, limits) = match wanted {
+            Some(wanted) => wanted,
+            None => limits(choose(&args.device.device)?.as_ref(), &args.device.device),
+        };
         let material = material(&recipe, tokenizers)?;
         let Material { train, valid, vocabulary, tokens, data } = material;
         let model = Transformer::new(&recipe.model, vocabulary);

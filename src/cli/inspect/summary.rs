@@ -72,7 +72,11 @@ pub fn print(subject: &Subject, chosen: &[Chosen], uses: &[Use], out: Option<&Pa
         Ok(class) => format!("{class} opens it"),
         Err(what) => format!("cannot open it: it has no class for {what}"),
     };
-    out!("{:13} {}", subject.title.split(' ').next().unwrap_or_default(), subject.title.split_once(' ').map_or("", |t| t.1));
+    out!(
+        "{:13} {}",
+        subject.title.split(' ').next().unwrap_or_default(),
+        subject.title.split_once(' ').map_or("", |t| t.1)
+    );
     out!("{:13} {}", "planned for", subject.device);
     out!("{:13} {}", "model", model(subject));
     out!("{:13} {opens}", "transformers");
