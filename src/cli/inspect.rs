@@ -32,7 +32,7 @@ pub struct Inspect {
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Write it all to a new directory: index.html to look at, a .dot and a .plan.txt of each program, every kernel as
-    /// WGSL, SPIR-V, MSL and HLSL
+    /// WGSL, SPIR-V, MSL and HLSL; with --isa the machine code
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Which programs to look into, those of the largest batch

@@ -3,7 +3,7 @@
 use super::kernels::{FLOPS_PER_BYTE, Use, distinct, settings, uses, weight};
 use super::subject::{Subject, limits, portable};
 use super::{Inspect, choose};
-use crate::cli::device;
+use crate::cli::{device, files};
 use clap::Args;
 use seqloom::error::{Error, Result};
 use seqloom::isa::{CLASSES, Compiler, Executable, Mix, Radv, innermost};
@@ -13,7 +13,7 @@ use seqloom::plan::Limits;
 use seqloom::shader::Kernel;
 use seqloom::verify::launches;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Whether to ask the driver, and which.
@@ -39,59 +39,53 @@ impl IsaArgs {
     }
 }
 
-/// What RADV calls the GPUs that it compiles for. It ends the process when it is given another name.
-const FAMILIES: [&str; 24] = [
-    "POLARIS10",
-    "POLARIS11",
-    "POLARIS12",
-    "VEGAM",
-    "VEGA10",
-    "VEGA12",
-    "VEGA20",
-    "RAVEN",
-    "RAVEN2",
-    "RENOIR",
-    "NAVI10",
-    "NAVI12",
-    "NAVI14",
-    "NAVI21",
-    "NAVI22",
-    "NAVI23",
-    "NAVI24",
-    "VANGOGH",
-    "REMBRANDT",
-    "GFX1100",
-    "GFX1101",
-    "GFX1102",
-    "GFX1103",
-    "RAPHAEL_MENDOCINO",
-];
-
 fn family(word: &str) -> std::result::Result<String, String> {
-    let found = FAMILIES.iter().find(|f| f.eq_ignore_ascii_case(word));
-    found.map(|f| f.to_string()).ok_or_else(|| format!("expected one of {}", FAMILIES.join(", ")))
+    match !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        true => Ok(word.to_uppercase()),
+        false => Err("expected the name of a GPU, such as GFX1100".into()),
+    }
 }
 
 /// Where the Vulkan loader looks for drivers on Linux.
 const DRIVERS: [&str; 3] = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d"];
 
+/// Names of GPUs before Mesa 23.1 and since.
+const RENAMED: [(&str, &str); 3] = [("GFX1100", "NAVI31"), ("GFX1101", "NAVI32"), ("GFX1102", "NAVI33")];
+
 /// Has the loader open RADV, and nothing else, as if there were this GPU.
 fn force(family: &str) -> Result<()> {
-    let files = DRIVERS.iter().flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten());
-    let radv = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("radeon_icd") && name.ends_with(".json")
-    };
-    let icd = files.map(|entry| entry.path()).find(radv).ok_or_else(|| {
+    let radv = |name: &String| name.starts_with("radeon_icd") && name.ends_with(".json");
+    let mut found = None;
+    for dir in DRIVERS {
+        let names = files::list(Path::new(dir))?;
+        found = found.or(names.into_iter().find(radv).map(|name| Path::new(dir).join(name)));
+    }
+    let icd = found.ok_or_else(|| {
         Error::Device(format!(
-            "--family {family} needs Mesa's RADV, and there is no radeon_icd*.json in {}; install mesa-vulkan-drivers \
-             (Debian, Ubuntu)",
+            "--family needs Mesa's RADV, and there is no radeon_icd*.json in {}; install mesa-vulkan-drivers (Debian, \
+             Ubuntu)",
             DRIVERS.join(", ")
+        ))
+    })?;
+    // RADV ends the process when it does not know a name, so it is looked for in its library.
+    let description: Value = serde_json::from_str(&files::read_text(&icd)?).unwrap_or_default();
+    let library = description["ICD"]["library_path"].as_str().map(Path::new);
+    let library = library.filter(|l| l.is_absolute()).map(files::read).transpose()?;
+    let known = |name: &str| {
+        let name = format!("\0{name}\0");
+        library.as_ref().is_none_or(|bytes| bytes.windows(name.len()).any(|w| w == name.as_bytes()))
+    };
+    let renamed = RENAMED.iter().find(|names| names.0 == family).map(|names| names.1);
+    let name = [Some(family), renamed].into_iter().flatten().find(|name| known(name));
+    let name = name.ok_or_else(|| {
+        Error::Input(format!(
+            "--family {family}: the RADV of {} knows no such GPU; try NAVI21 or RENOIR",
+            icd.display()
         ))
     })?;
     // Safety: no other thread exists yet.
     unsafe {
-        std::env::set_var("RADV_FORCE_FAMILY", family);
+        std::env::set_var("RADV_FORCE_FAMILY", name);
         std::env::set_var("VK_DRIVER_FILES", &icd);
         std::env::set_var("VK_ICD_FILENAMES", &icd);
     }
@@ -108,8 +102,11 @@ struct Line {
 
 /// Compiles and prints on standard output.
 pub fn run(args: &Inspect) -> Result<ExitCode> {
-    if args.out.is_some() {
-        return Err(Error::Input("--isa prints; leave --out away, which writes the kernels' texts without it".into()));
+    if let Some(out) = &args.out {
+        files::check_out(out)?;
+        if !files::list(out)?.is_empty() {
+            return Err(Error::Input(format!("{} is not empty; choose another --out", out.display())));
+        }
     }
     let IsaArgs { op, family, .. } = &args.isa;
     // The CPU has no driver to ask; a family stands for hardware.
@@ -150,6 +147,9 @@ pub fn run(args: &Inspect) -> Result<ExitCode> {
         let (radv, mix) = (executable.radv(), executable.assembly.as_deref().and_then(innermost));
         lines.push(Line { used, executable, radv, mix });
     }
+    if let Some(out) = &args.out {
+        write(out, &lines)?;
+    }
     if args.json {
         let kernels: Vec<Value> = lines.iter().map(Line::json).collect();
         out!("{}", json!({ "device": compiler.name(), "driver": compiler.driver(), "kernels": kernels }));
@@ -163,6 +163,17 @@ pub fn run(args: &Inspect) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The machine code of each kernel in a file of its own.
+fn write(out: &Path, lines: &[Line]) -> Result<()> {
+    let texts = lines.iter().filter_map(|l| Some((format!("{}.asm", l.used.file), l.executable.assembly.as_ref()?)));
+    let texts: Vec<(String, &String)> = texts.collect();
+    if texts.is_empty() {
+        return Err(Error::Device("the driver gives no machine code; leave --out away".into()));
+    }
+    let texts: Vec<(&str, &[u8])> = texts.iter().map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
+    files::write_dir(out, &texts)
+}
+
 /// Every launch of every case.
 fn of_cases(limits: &Limits) -> Vec<Use> {
     let all = cases(1).into_iter().flat_map(|(_, case)| {
@@ -173,10 +184,6 @@ fn of_cases(limits: &Limits) -> Vec<Use> {
 }
 
 impl Line {
-    fn name(&self) -> String {
-        self.used.file.clone()
-    }
-
     fn json(&self) -> Value {
         let u = &self.used;
         let statistics: serde_json::Map<String, Value> =
@@ -222,7 +229,7 @@ impl Line {
 
 /// A line for each kernel, the costliest first where there are costs, `total` of them.
 fn print(lines: &[Line], total: Option<u64>) -> Result<()> {
-    let widest = lines.iter().map(|l| l.name().len()).max().unwrap_or(0).max(6);
+    let widest = lines.iter().map(|l| l.used.file.len()).max().unwrap_or(0).max(6);
     let variant = lines.iter().map(|l| l.used.launch.variant.len()).max().unwrap_or(0).max(7);
     let costs =
         if total.is_some() { format!(" {:>6} {:>6} {:16}", "passes", "share", "bound by") } else { String::new() };
@@ -242,7 +249,7 @@ fn print(lines: &[Line], total: Option<u64>) -> Result<()> {
         };
         out!(
             "{:widest$}  {:variant$}{costs}  {:4} {:4} {:5} {:7} {:6} {:5} {:6} {:5}  {}",
-            l.name(),
+            l.used.file,
             l.used.launch.variant,
             r.vgprs,
             r.sgprs,
@@ -273,7 +280,7 @@ fn print(lines: &[Line], total: Option<u64>) -> Result<()> {
 fn print_generic(lines: &[Line]) -> Result<()> {
     for l in lines {
         let variant = &l.used.launch.variant;
-        out!("{}{}", l.name(), if variant.is_empty() { String::new() } else { format!(" [{variant}]") });
+        out!("{}{}", l.used.file, if variant.is_empty() { String::new() } else { format!(" [{variant}]") });
         let widest = l.executable.statistics.iter().map(|s| s.0.chars().count()).max().unwrap_or(0);
         for (name, value) in &l.executable.statistics {
             out!("  {name:widest$}  {value}");

@@ -264,7 +264,9 @@ function draw() {
     const text = values.length === 1 ? types[0] : `${values.length} values`;
     const tip = values.slice(0, 12).map((v) => `${v.name} ${v.type}`).join("\n");
     lines += `<path class="edge ${saved ? "saved" : ""}" data-a="${a.key}" data-b="${b.key}" d="${path}" marker-end="url(#tip)"><title>${escaped(tip)}</title></path>`;
-    if (!saved) labels += `<text class="label" x="${at[0]}" y="${at[1]}">${escaped(text)}</text>`;
+    // A node says itself what its only value is.
+    const said = !a.kids && a.node.outputs.length === 1 && values.length === 1;
+    if (!saved && !said) labels += `<text class="label" x="${at[0]}" y="${at[1]}">${escaped(text)}</text>`;
   }
   // Lines run over groups and under boxes.
   $("world").innerHTML = `${frames}<g>${lines}</g><g>${labels}</g>${shapes}`;
