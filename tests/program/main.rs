@@ -2,6 +2,7 @@
 
 mod attention;
 mod average;
+mod inspect;
 mod interchange;
 mod mistakes;
 mod resume;

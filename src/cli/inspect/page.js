@@ -531,9 +531,13 @@ function sideOfProgram() {
 
 // ---- Memory: lifetimes by buffer, and what is in use during each pass. ----
 
+// How much wider than the view the picture is.
+let stretch = 1;
+
 function memory() {
   const p = program(), n = p.passes.length;
-  const wide = Math.max(3, Math.min(28, ($("view").clientWidth - 150) / Math.max(1, n)));
+  const fitting = ($("view").clientWidth - 150) / Math.max(1, n);
+  const wide = stretch * Math.max(0.8, Math.min(28, fitting));
   const [left, top, tall, row] = [96, 30, 150, 15];
   const total = p.slots.reduce((a, b) => a + b, 0), highest = Math.max(total, 1);
   const x = (pass) => left + pass * wide, y = (size) => top + tall - (size / highest) * tall;
@@ -574,8 +578,12 @@ function memory() {
   const table = (what, items) => (items.length ? `<h3>${what}</h3><table><tbody>${list(items)}</tbody></table>` : "");
   $("memory").innerHTML = `<h2>Values in the program's own buffers</h2>
     <p class="note">A row is a buffer, largest first; a bar is a value, from the pass that writes it to the last that needs it, as high as the part of the buffer that it takes. Point at one for its name, click it for all of it.</p>
+    <p><button type="button" id="narrower">−</button> <button type="button" id="wider">+</button> <small>width of a pass</small></p>
     <svg id="chart" width="${width}" height="${height}" role="img" aria-label="Lifetimes and memory in use by pass">${s}</svg>
     ${table("Buffers that outlast the program", data.residents)}${table("Filled by the host before each run", p.inputs)}${table("Read by the host", p.outputs)}`;
+  const stretched = (by) => () => { stretch = Math.min(16, Math.max(1, stretch * by)); memory(); highlight(); };
+  $("wider").onclick = stretched(1.5);
+  $("narrower").onclick = stretched(1 / 1.5);
   for (const bar of document.querySelectorAll("#chart .bar")) bar.onclick = () => choosePass(+bar.dataset.pass);
 }
 
@@ -678,5 +686,5 @@ addEventListener("keydown", (e) => {
   e.preventDefault();
   act();
 });
-addEventListener("resize", () => { if (state.tab === "memory") memory(); });
+addEventListener("resize", () => { if (state.tab === "memory") showTab("memory"); });
 recall();
