@@ -240,8 +240,8 @@ impl Op for Matmul {
         } else {
             vec![small, middle, large]
         };
-        // Hardware is shorter of registers: RDNA 3 spills with the tiles that suit a CPU.
-        let by_loads = if adapter.software { vec![direct(8, 8), direct(4, 16)] } else { vec![direct(4, 8)] };
+        // Hardware has workgroup memory, and spills with tiles of this size (RDNA 3).
+        let by_loads = if adapter.software { vec![direct(8, 8), direct(4, 16)] } else { vec![] };
         let by_lanes = if adapter.subgroup == Some(8) { vec![lanes] } else { vec![] };
         let first = if adapter.software { [by_lanes, by_loads, by_size] } else { [by_size, by_loads, by_lanes] };
         first.into_iter().flatten().chain([ragged]).collect()
