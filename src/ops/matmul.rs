@@ -230,7 +230,8 @@ impl Op for Matmul {
         };
         let large = tiled([128, 128, 8, 8, 8]);
         let middle = tiled([64, 64, 16, 4, 4]);
-        let small = tiled([32, 32, 32, 4, 4]);
+        // Of a slice of 32 RADV no longer unrolls the loop: 57 % of its instructions are FMAs, of 16 it is 81 %.
+        let small = tiled([32, 32, 16, 4, 4]);
         // A large tile reuses more of each load, but needs as many tiles as a GPU has cores to be worth it.
         let tiles = |t: usize| m.div_ceil(t) * n.div_ceil(t) * c.batch;
         let by_size = if tiles(128) >= 64 {
