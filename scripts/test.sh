@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All tests. They need a C linker and a Vulkan driver, a software one if there is no GPU: on Debian and Ubuntu what is
-# missing is installed. Arguments go to cargo test.
+# All tests. They need a C linker, a Vulkan driver, a software one if there is no GPU, and on Linux Mesa's RADV, which
+# compiles kernels for a GPU that is not there: on Debian and Ubuntu what is missing is installed. Arguments go to cargo
+# test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,13 +11,18 @@ drivers() {
         compgen -G '/usr/share/vulkan/icd.d/*.json' || compgen -G '/etc/vulkan/icd.d/*.json'
 }
 
+radv() {
+    [ "$(uname -s)" != Linux ] || compgen -G '/usr/share/vulkan/icd.d/radeon_icd*.json' ||
+        compgen -G '/etc/vulkan/icd.d/radeon_icd*.json'
+}
+
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
-drivers >/dev/null || missing+=(mesa-vulkan-drivers libvulkan1)
+{ drivers && radv; } >/dev/null || missing+=(mesa-vulkan-drivers libvulkan1)
 
 if [ ${#missing[@]} -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then
-        echo "These tests need a C linker and a Vulkan driver, such as Mesa's lavapipe, and not all of it was found." >&2
+        echo "These tests need a C linker and Mesa's Vulkan drivers (lavapipe, RADV), and not all of it was found." >&2
         exit 1
     fi
     sudo=()

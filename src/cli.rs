@@ -17,6 +17,7 @@ mod files;
 mod generate;
 mod import;
 mod init_from;
+mod inspect;
 mod plot;
 mod recipes;
 mod report;
@@ -54,6 +55,8 @@ enum Command {
     Import(import::Import),
     /// List the adapters, and which one would be used
     Devices(devices::Devices),
+    /// Show what a recipe or a model becomes: graph, plan, memory, kernels, the driver's machine code
+    Inspect(inspect::Inspect),
     /// Compare every kernel with its CPU definition on this adapter
     Verify(verify::Verify),
     /// Time every kernel, or a recipe's training, and say how far it is from this adapter's measured limits
@@ -105,6 +108,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Devices(args) => devices::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Recipes(args) => recipes::run(&args),

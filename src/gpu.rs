@@ -78,21 +78,11 @@ impl Gpu {
     /// Opens an adapter. Errors: the adapter refuses.
     pub async fn open(found: &Found, options: Options) -> Result<Gpu> {
         let (adapter, info) = (&found.adapter, &found.info);
-        let mut required_limits = wgpu::Limits::default();
-        if !options.portable {
-            let have = adapter.limits();
-            required_limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;
-            required_limits.max_buffer_size = have.max_buffer_size;
-        }
-        let mut features = wgpu::Features::TIMESTAMP_QUERY;
-        if !options.portable {
-            features |= wgpu::Features::SUBGROUP;
-        }
-        features &= adapter.features();
+        let (required_features, required_limits) = found.request(options.portable);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("seqloom"),
-            required_features: features,
-            required_limits: required_limits.clone(),
+            required_features,
+            required_limits,
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         };
@@ -112,14 +102,8 @@ impl Gpu {
             wgpu::Error::OutOfMemory { .. } => uncaptured(Failure::Memory),
             e => uncaptured(Failure::Other(e.to_string())),
         }));
-        let software = info.device_type == wgpu::DeviceType::Cpu;
-        let fixed = info.subgroup_min_size == info.subgroup_max_size && features.contains(wgpu::Features::SUBGROUP);
-        let subgroup = fixed.then_some(info.subgroup_max_size);
-        let limits = Limits {
-            adapter: options.adapter.unwrap_or(Adapter { software, subgroup }),
-            binding: required_limits.max_storage_buffer_binding_size,
-            ..Limits::default()
-        };
+        let mut limits = found.plan_limits(options.portable);
+        limits.adapter = options.adapter.unwrap_or(limits.adapter);
         let checked = options.checked;
         let pipelines = Pipelines::new(&device, options.shaders, checked);
         Ok(Gpu {

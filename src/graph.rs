@@ -10,6 +10,13 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value(pub(crate) usize);
 
+impl Value {
+    /// Its number in the graph, in order of addition.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// A buffer that outlasts every program: flat parameters, gradients, moments, step state, caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resident(pub(crate) usize);
@@ -30,6 +37,11 @@ impl Memory {
     /// Type of a buffer.
     pub fn ty(&self, r: Resident) -> &Type {
         &self.buffers[r.0].1
+    }
+
+    /// Name of a buffer.
+    pub fn name(&self, r: Resident) -> &str {
+        &self.buffers[r.0].0
     }
 
     /// Names and types, in order of declaration.

@@ -17,6 +17,8 @@ pub mod graph;
 pub mod interchange;
 pub mod large;
 pub mod lockstep;
+#[cfg(feature = "isa")]
+pub mod isa;
 pub mod models;
 pub mod network;
 pub mod op;

@@ -135,6 +135,12 @@ impl Launch {
         self
     }
 
+    /// Whether both are one pipeline: they differ in their counts and grids at most.
+    pub fn same_pipeline(&self, other: &Launch) -> bool {
+        let key = |l: &Launch| (l.shader.name, l.constants.clone(), l.tiles.clone());
+        key(self) == key(other)
+    }
+
     /// The candidates of a kernel that gives each row to 1 or 32 lanes of a workgroup of 64, and walks over its `run[1]`
     /// columns at most four times.
     pub fn rows(shader: Shader, rows: usize, run: [u32; 4], adapter: &Adapter) -> Vec<Launch> {

@@ -1,8 +1,10 @@
 //! The planner: a graph becomes a list of passes over few buffers. Pure data; no device is needed.
 
+mod lifetimes;
 mod memory;
 mod targets;
 
+pub use lifetimes::Lifetime;
 pub use memory::shared_slots;
 
 use crate::error::{Error, Result};

@@ -4,6 +4,10 @@
 //! appended, once, so that line numbers in messages stay those of the file.
 //! A line before each module names its file, for messages about its text.
 
+mod languages;
+
+pub use languages::{Bound, Kernel, Translation};
+
 use crate::error::{Error, Result};
 use crate::op::{Launch, Shader};
 use std::collections::BTreeMap;

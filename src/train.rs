@@ -5,18 +5,20 @@ mod footprint;
 mod graphs;
 mod lockstep;
 mod profile;
+mod program;
 mod progress;
 
 pub use evaluation::{Evaluation, evaluate_network};
 pub use footprint::{Footprint, Programs};
 pub use profile::{Phase, Stage, Timed};
+pub use program::Program;
 pub use progress::{Metrics, Progress};
 
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::ops::cross_entropy::target_entropy;
 use crate::ops::record::COLUMNS;
-use crate::plan::Plan;
+use crate::plan::{Limits, Plan};
 use crate::recipe::{Recipe, learning_rate};
 use crate::step;
 use crate::tensor::Tensor;
@@ -58,18 +60,29 @@ pub struct Planned {
 impl Planned {
     /// Plans every program of a training run: a forward and backward pass per bucket, an evaluation per bucket of the
     /// validation set, and the update. Errors: something is too large for the device.
-    pub fn new(mut network: Network, recipe: Recipe, train: Batches, valid: Batches) -> Result<Planned> {
+    pub fn new(network: Network, recipe: Recipe, train: Batches, valid: Batches) -> Result<Planned> {
+        let limits = network.device.limits();
+        Planned::within(&limits, network, recipe, train, valid)
+    }
+
+    /// Like [`Planned::new`], as for a device of these limits, whatever the network is on.
+    pub fn within(
+        limits: &Limits,
+        mut network: Network,
+        recipe: Recipe,
+        train: Batches,
+        valid: Batches,
+    ) -> Result<Planned> {
         let state = State::new(&mut network.memory, network.parameters.shards.len());
         network.device.allocate(&network.memory);
-        let limits = network.device.limits();
         let mut plans = vec![];
         for &bucket in train.buckets().shapes() {
-            plans.push(Plan::new(micro_graph(&network, &recipe, &state, bucket), &limits)?);
+            plans.push(Plan::new(micro_graph(&network, &recipe, &state, bucket), limits)?);
         }
         for &bucket in valid.buckets().shapes() {
-            plans.push(Plan::new(evaluation_graph(&network, &recipe, bucket), &limits)?);
+            plans.push(Plan::new(evaluation_graph(&network, &recipe, bucket), limits)?);
         }
-        plans.push(Plan::new(update_graph(&network, &recipe, &state), &limits)?);
+        plans.push(Plan::new(update_graph(&network, &recipe, &state), limits)?);
         Ok(Planned { network, recipe, train, valid, state, plans })
     }
 

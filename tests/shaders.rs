@@ -2,13 +2,10 @@
 //! guarantees, translation to the three languages of the drivers, and what a mistake looks like.
 
 use naga::AddressSpace;
-use naga::back::pipeline_constants::process_overrides;
-use naga::back::{PipelineConstants, hlsl, msl, spv};
-use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use seqloom::case::Case;
 use seqloom::op::{Adapter, Launch, Shader};
 use seqloom::ops::cases;
-use seqloom::shader::{Shaders, validate};
+use seqloom::shader::{Kernel, Shaders, validate};
 use seqloom::tensor::{DType, Type};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -52,23 +49,8 @@ fn candidates(case: &Case, adapter: &Adapter) -> Vec<(Launch, Bindings)> {
     launches.into_iter().map(|launch| (launch, bindings.clone())).collect()
 }
 
-/// The module of a launch, as it stands in the file and with its constants filled in.
-struct Compiled {
-    module: naga::Module,
-    fixed: naga::Module,
-    info: naga::valid::ModuleInfo,
-}
-
-fn compile(launch: &Launch) -> Compiled {
-    let name = launch.shader.name;
-    let text = Shaders::default().resolve(launch).expect("imports and tiles exist");
-    let (module, info) = validate(name, &text).unwrap_or_else(|e| panic!("{e}"));
-    let constants: PipelineConstants = launch.constants.iter().map(|(name, v)| (name.to_string(), *v)).collect();
-    let entry = Some((naga::ShaderStage::Compute, name));
-    let (fixed, info) = process_overrides(&module, &info, entry, &constants)
-        .unwrap_or_else(|e| panic!("{name}.wgsl with {:?}: {e}", launch.constants));
-    let (fixed, info) = (fixed.into_owned(), info.into_owned());
-    Compiled { module, fixed, info }
+fn compile(launch: &Launch) -> Kernel {
+    Kernel::new(&Shaders::default(), launch).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[test]
@@ -140,7 +122,7 @@ fn launches_stay_within_the_limits_of_webgpu() {
         let name = format!("{} [{}]", launch.shader.name, launch.variant);
         assert!(bindings.len() <= 8, "{name} binds {} buffers", bindings.len());
         assert!(launch.grid.iter().all(|n| (1..=65_535).contains(n)), "{name}: {:?} workgroups", launch.grid);
-        let Compiled { fixed, info, .. } = compile(&launch);
+        let Kernel { fixed, info, .. } = compile(&launch);
         let [x, y, z] = fixed.entry_points[0].workgroup_size;
         assert!(x <= 256 && y <= 256 && z <= 64 && x * y * z <= 256, "{name}: {x}x{y}x{z} invocations");
         let shared = fixed.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
@@ -153,52 +135,19 @@ fn launches_stay_within_the_limits_of_webgpu() {
 /// SPIR-V for Vulkan, MSL for Metal, HLSL for DX12: as trusted kernels run, and with every check.
 #[test]
 fn shaders_translate_for_every_backend() {
-    let unchecked = BoundsCheckPolicies {
-        index: BoundsCheckPolicy::Unchecked,
-        buffer: BoundsCheckPolicy::Unchecked,
-        image_load: BoundsCheckPolicy::Unchecked,
-        binding_array: BoundsCheckPolicy::Unchecked,
-    };
-    let checked = BoundsCheckPolicies { buffer: BoundsCheckPolicy::Restrict, ..unchecked };
-    let checked = BoundsCheckPolicies { index: BoundsCheckPolicy::Restrict, ..checked };
     for Use { launch, .. } in uses() {
-        let name = launch.shader.name;
-        let Compiled { fixed, info, .. } = compile(&launch);
-        for (policies, checks) in [(unchecked, false), (checked, true)] {
-            let options = spv::Options {
-                bounds_check_policies: policies,
-                force_loop_bounding: checks,
-                emit_int_div_checks: checks,
-                ..Default::default()
-            };
-            let words = spv::write_vec(&fixed, &info, &options, None);
-            assert!(words.is_ok_and(|w| w.len() > 100), "{name} to SPIR-V, checks {checks}");
-
-            let options = msl::Options {
-                lang_version: (2, 1),
-                bounds_check_policies: policies,
-                force_loop_bounding: checks,
-                emit_int_div_checks: checks,
-                ..Default::default()
-            };
-            let (text, entries) = msl::write_string(&fixed, &info, &options, &Default::default())
-                .unwrap_or_else(|e| panic!("{name} to MSL, checks {checks}: {e}"));
-            // Metal has no function of the name of its keyword, so naga may rename an entry point; it says how.
-            let entry = entries.entry_point_names[0].as_ref().unwrap_or_else(|e| panic!("{name} to MSL: {e}"));
-            assert!(text.contains(&format!("kernel void {entry}(")), "{name}: no entry point in\n{text}");
-
-            let options = hlsl::Options {
-                shader_model: hlsl::ShaderModel::V6_0,
-                restrict_indexing: checks,
-                force_loop_bounding: checks,
-                ..Default::default()
-            };
-            let mut text = String::new();
-            let entries = hlsl::Writer::new(&mut text, &options, &Default::default())
-                .write(&fixed, &info, None)
-                .unwrap_or_else(|e| panic!("{name} to HLSL, checks {checks}: {e}"));
-            let entry = entries.entry_point_names[0].as_ref().unwrap_or_else(|e| panic!("{name} to HLSL: {e}"));
-            assert!(text.contains(&format!("void {entry}(")), "{name}: no entry point in\n{text}");
+        let (name, kernel) = (launch.shader.name, compile(&launch));
+        for checked in [false, true] {
+            let words = kernel.spirv(checked).unwrap_or_else(|e| panic!("{e}, checked {checked}"));
+            assert!(words.len() > 100 && words[0] == 0x0723_0203, "{name} to SPIR-V, checked {checked}");
+            let msl = kernel.msl(checked).unwrap_or_else(|e| panic!("{e}, checked {checked}"));
+            assert!(
+                msl.text.contains(&format!("kernel void {}(", msl.entry)),
+                "{name}: no entry point in\n{}",
+                msl.text
+            );
+            let hlsl = kernel.hlsl(checked).unwrap_or_else(|e| panic!("{e}, checked {checked}"));
+            assert!(hlsl.text.contains(&format!("void {}(", hlsl.entry)), "{name}: no entry point in\n{}", hlsl.text);
         }
     }
 }

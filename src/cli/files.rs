@@ -113,14 +113,16 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Makes a directory with these files appear at once: written under another name, synced, renamed once. Errors: there
-/// is something of its name that is not an empty directory.
+/// is something of its name that is not an empty directory. A file's name may have directories in it.
 pub fn write_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(temporary(&name));
     remove(&temporary)?;
     make_dir(&temporary)?;
     for (file, bytes) in files {
-        write_synced(&temporary.join(file), bytes)?;
+        let path = temporary.join(file);
+        path.parent().map_or(Ok(()), make_dir)?;
+        write_synced(&path, bytes)?;
     }
     sync_dir(Some(&temporary));
     // Not every system renames to the name of an empty directory; one that is not empty stays, and so does the error.

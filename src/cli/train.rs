@@ -175,7 +175,8 @@ fn check_same(run: &RunDir, recipe: &Recipe) -> Result<()> {
     )))
 }
 
-fn vocabulary(tokenizers: &Tokenizers) -> String {
+/// How many tokens there are, for people.
+pub fn vocabulary(tokenizers: &Tokenizers) -> String {
     match tokenizers.vocabulary() {
         Vocabulary::Shared(tokens) => format!("{tokens} tokens in the vocabulary"),
         Vocabulary::Separate { source, target } => format!("{source} source and {target} target tokens"),

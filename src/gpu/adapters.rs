@@ -1,6 +1,8 @@
 //! Which GPUs there are, and waiting for one.
 
 use std::collections::HashSet;
+use crate::op::Adapter;
+use crate::plan::Limits;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -67,6 +69,32 @@ impl Found {
         let place = &self.info.device_pci_bus_id;
         let known = !place.is_empty() || self.kind() == "software";
         known.then(|| format!("{} {} {} {place}", self.name(), self.driver(), self.backend()))
+    }
+
+    /// What a plan for this adapter may assume once it is opened.
+    pub fn plan_limits(&self, portable: bool) -> Limits {
+        let (features, limits) = self.request(portable);
+        let (least, most) = (self.info.subgroup_min_size, self.info.subgroup_max_size);
+        let fixed = least == most && features.contains(wgpu::Features::SUBGROUP);
+        let software = self.info.device_type == wgpu::DeviceType::Cpu;
+        Limits {
+            adapter: Adapter { software, subgroup: fixed.then_some(most) },
+            binding: limits.max_storage_buffer_binding_size,
+            ..Limits::default()
+        }
+    }
+
+    /// What is asked of it when it is opened; `portable` is no more than WebGPU guarantees.
+    pub(super) fn request(&self, portable: bool) -> (wgpu::Features, wgpu::Limits) {
+        let mut limits = wgpu::Limits::default();
+        let mut features = wgpu::Features::TIMESTAMP_QUERY;
+        if !portable {
+            let have = self.adapter.limits();
+            limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;
+            limits.max_buffer_size = have.max_buffer_size;
+            features |= wgpu::Features::SUBGROUP;
+        }
+        (features & self.adapter.features(), limits)
     }
 
     /// Where it stands in the order of `auto`: discrete, integrated, others, software.

@@ -232,7 +232,8 @@ impl Op for Matmul {
         };
         let large = tiled([128, 128, 8, 8, 8]);
         let middle = tiled([64, 64, 16, 4, 4]);
-        let small = tiled([32, 32, 32, 4, 4]);
+        // Of a slice of 32 RADV no longer unrolls the loop: 57 % of its instructions are FMAs, of 16 it is 81 %.
+        let small = tiled([32, 32, 16, 4, 4]);
         // A large tile reuses more of each load, but needs as many tiles as a GPU has cores to be worth it.
         let tiles = |t: usize| m.div_ceil(t) * n.div_ceil(t) * c.batch;
         let by_size = if tiles(128) >= 64 {
@@ -242,7 +243,8 @@ impl Op for Matmul {
         } else {
             vec![small, middle, large]
         };
-        let by_loads = vec![direct(8, 8), direct(4, 16)];
+        // Hardware has workgroup memory, and spills with tiles of this size (RDNA 3).
+        let by_loads = if adapter.software { vec![direct(8, 8), direct(4, 16)] } else { vec![] };
         let by_lanes = if adapter.subgroup == Some(8) { vec![lanes] } else { vec![] };
         let first = if adapter.software { [by_lanes, by_loads, by_size] } else { [by_size, by_loads, by_lanes] };
         first.into_iter().flatten().chain([ragged]).collect()

@@ -3,6 +3,7 @@
 mod attention;
 mod average;
 mod bench;
+mod inspect;
 mod interchange;
 mod lab;
 mod mistakes;
