@@ -23,7 +23,7 @@ pub struct Compiler {
 
 impl Drop for Compiler {
     fn drop(&mut self) {
-        // Safety: everything that was made on the device is destroyed where it was made.
+        // Safety: everything that was made on the device is destroyed where it was made; after an error nothing uses it.
         unsafe {
             self.device.destroy_device(None);
             self.instance.destroy_instance(None);

@@ -10,9 +10,17 @@ use seqloom::plan::{Binding, Pass, Place, Plan, padded};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
-const PAGE: &str = include_str!("page.html");
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const PAGE: &str = include_str!("page/page.html");
+const STYLE: &str = include_str!("page/page.css");
+/// One program in several files.
+const SCRIPT: &str = concat!(
+    include_str!("page/tree.js"),
+    include_str!("page/layers.js"),
+    include_str!("page/drawing.js"),
+    include_str!("page/side.js"),
+    include_str!("page/plan.js"),
+    include_str!("page/main.js")
+);
 
 /// The page of some programs.
 pub fn page(subject: &Subject, chosen: &[Chosen], uses: &[Use]) -> String {
