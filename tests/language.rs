@@ -155,7 +155,7 @@ fn a_text_is_its_own_whatever_is_written_beside_it() {
             let alone: Vec<Written> =
                 lines.iter().map(|l| write(&mut network, std::slice::from_ref(l), &options).remove(0).remove(0)).collect();
             let texts: HashSet<&Vec<u32>> = alone.iter().map(|w| &w.tokens).collect();
-            assert!(texts.len() > 8, "{search:?}: {} texts", texts.len());
+            assert!(texts.len() > 4, "{search:?}: {} texts", texts.len());
             ended += alone.iter().filter(|w| w.end == End::Token).count();
             long += alone.iter().filter(|w| w.tokens.len() > POSITIONS).count();
             let mut check = |chosen: &[usize]| {

@@ -45,13 +45,16 @@ pub(super) enum Answer {
     Logits(Tensor),
 }
 
+/// Keys and values of each layer.
+type Buffers = Vec<(Resident, Resident)>;
+
 /// Programs by what they do and their shape, and buffers that grow when more is asked of them.
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     /// Rows and positions of the caches; keys and values per layer.
-    own: Option<([usize; 2], Vec<(Resident, Resident)>)>,
+    own: Option<([usize; 2], Buffers)>,
     /// Elements that there is room for; keys and values of sources per layer.
-    encoded: Option<(usize, Vec<(Resident, Resident)>)>,
+    encoded: Option<(usize, Buffers)>,
     /// Lines and width of the sources that were encoded last, and their lengths.
     sources: ([usize; 2], Vec<u32>),
     programs: HashMap<(Kind, [usize; 4]), usize>,
@@ -277,7 +280,7 @@ fn rows_of(texts: &[&[u32]], rows: usize, width: usize) -> (Tensor, Tensor) {
     (Tensor::u32([rows, width], ids), Tensor::u32([rows], lengths))
 }
 
-fn declare(network: &mut Network, name: &str, elements: usize) -> Vec<(Resident, Resident)> {
+fn declare(network: &mut Network, name: &str, elements: usize) -> Buffers {
     let mut buffer = |what: String| network.memory.declare(what, Type::f32([elements]));
     let layers = 0..network.model.decoder_layers;
     let pairs = layers.map(|i| (buffer(format!("{name}.{i}.k")), buffer(format!("{name}.{i}.v")))).collect();

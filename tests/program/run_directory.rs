@@ -20,7 +20,7 @@ fn a_run_directory_holds_a_model_and_its_history() {
     let steps: Vec<u64> = rows.iter().map(|row| row["step"].as_u64().expect("a step")).collect();
     assert_eq!(steps, (1..=20).collect::<Vec<_>>());
     let always = ["step", "epoch", "loss", "kl", "lr", "grad_norm", "tokens_per_second", "seconds"];
-    let judged = ["valid_loss", "valid_perplexity", "bleu", "chrf"];
+    let judged = ["valid_loss", "valid_perplexity", "bleu", "chrf", "exact"];
     for (row, step) in rows.iter().zip(&steps) {
         let wanted = always.iter().chain(judged.iter().filter(|_| step % 5 == 0));
         let mut wanted: Vec<&str> = wanted.copied().collect();

@@ -110,7 +110,7 @@ fn evaluate_prints_one_object() {
     place.train("--out run").succeeds();
     let evaluate = "evaluate --device cpu --model run --source a.de --reference a.en";
     let json = object(place.run(&format!("{evaluate} --json")).succeeds());
-    assert_eq!(keys(&json), ["bleu", "chrf", "loss", "perplexity", "seconds", "signature", "tokens"]);
+    assert_eq!(keys(&json), ["bleu", "chrf", "exact", "loss", "perplexity", "seconds", "signature", "tokens"]);
     let number = |key: &str| json[key].as_f64().unwrap_or_else(|| panic!("{key}: {}", json[key]));
     assert!(number("loss") > 0.0 && number("perplexity") > 1.0 && number("seconds") > 0.0, "{json}");
     assert!([number("bleu"), number("chrf")].iter().all(|score| (0.0..=100.0).contains(score)), "{json}");
@@ -165,13 +165,13 @@ fn recipes_print_what_train_reads() {
     let place = Place::new();
     let list = place.run("recipes").succeeds().out;
     let names: Vec<&str> = list.lines().map(|line| line.split(' ').next().expect("a name")).collect();
-    assert_eq!(names, ["phrasebook", "copy", "multi30k"]);
+    assert_eq!(names, ["phrasebook", "copy", "multi30k", "shakespeare", "addition", "sort"]);
     for name in names {
         let text = place.run(&format!("recipes {name}")).succeeds().out;
         let read = |text: &str| seqloom::recipe::Recipe::parse(name, text, &[]).expect("a recipe");
         assert_eq!(read(&text), read(seqloom::recipe::Recipe::builtin(name).expect("a built-in recipe")));
     }
-    place.run("recipes nothing").refuses(&["there is no recipe nothing; built in: phrasebook, copy, multi30k"]);
+    place.run("recipes nothing").refuses(&["there is no recipe nothing; built in: phrasebook, copy, multi30k, shakespeare, addition, sort"]);
 }
 
 /// `seqloom ... | head` closes the pipe before everything is written.

@@ -194,7 +194,7 @@ fn impossible_values() {
     refuses(
         "[data]\nbuiltin = \"wmt\"",
         &[],
-        "my.toml:2: data.builtin: expected \"\", \"phrasebook\" or \"copy\", found \"wmt\"",
+        "my.toml:2: data.builtin: expected \"\", \"phrasebook\", \"copy\", \"addition\" or \"sort\", found \"wmt\"",
     );
 }
 
