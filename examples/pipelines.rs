@@ -26,10 +26,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for launch in pipelines(cases.iter().map(|c| &c.1)) {
         let wgsl = shaders.resolve(&launch)?;
         let code = || wgsl.lines().filter_map(|line| line.split("//").next());
-        let subgroups = code().any(|c| ["subgroupAdd(", "subgroupBroadcast(", "subgroup_"].iter().any(|s| c.contains(s)));
+        let subgroups =
+            code().any(|c| ["subgroupAdd(", "subgroupBroadcast(", "subgroup_"].iter().any(|s| c.contains(s)));
         let constants: serde_json::Map<_, _> =
             launch.constants.iter().map(|(name, value)| (name.to_string(), (*value).into())).collect();
-        objects.push(serde_json::json!({ "shader": launch.shader.name, "variant": launch.variant, "constants": constants,
+        objects
+            .push(serde_json::json!({ "shader": launch.shader.name, "variant": launch.variant, "constants": constants,
             "subgroups": subgroups, "wgsl": wgsl }));
     }
     println!("{}", serde_json::Value::Array(objects));

@@ -31,6 +31,8 @@ pub struct Options {
     pub checked: bool,
     /// Ask for no more than WebGPU guarantees.
     pub portable: bool,
+    /// Number the lanes of workgroups from the last to the first, see [`crate::shader::mirrored`].
+    pub mirrored: bool,
     /// Choose launches as for this adapter, whatever is opened: tests run the kernels of other hardware.
     pub adapter: Option<Adapter>,
 }
@@ -104,8 +106,7 @@ impl Gpu {
         }));
         let mut limits = found.plan_limits(options.portable);
         limits.adapter = options.adapter.unwrap_or(limits.adapter);
-        let checked = options.checked;
-        let pipelines = Pipelines::new(&device, options.shaders, checked);
+        let pipelines = Pipelines::new(&device, options.shaders, options.checked, options.mirrored);
         Ok(Gpu {
             device,
             queue,

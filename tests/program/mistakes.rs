@@ -18,7 +18,7 @@ fn training_refuses_in_one_line_and_writes_nothing() {
     place.write("unknown.toml", "[data]\nsource = \"a.de\"\ntarget = \"a.en\"\n[model]\nhead = 2\n");
     place.write("latin1.toml", b"name = \"gro\xdf\"\n");
     fs::create_dir(place.path("directory.toml")).expect("a directory");
-    let cases: [(&str, &[&str]); 34] = [
+    let cases: [(&str, &[&str]); 36] = [
         // Data.
         ("tiny.toml --set data.source=no.de --set data.target=a.en", &["cannot read no.de: no such file"]),
         ("tiny.toml --set data.source=a.de --set data.target=short.en", &["a.de has 60 lines and short.en has 1"]),
