@@ -141,7 +141,7 @@ fn cached_decoding_is_the_full_forward_pass() {
 fn a_text_is_its_own_whatever_is_written_beside_it() {
     let sampling = Sampling { temperature: 1.2, top_k: 12, top_p: 0.9, min_p: 0.01, seed: 9 };
     let searches = [Search::Greedy, Search::Sample(sampling), Search::Beam(3, Penalty::Gnmt(0.6))];
-    let (mut ended, mut long) = (0, 0);
+    let (mut different, mut ended, mut long) = (0, 0, 0);
     for (model, device) in models().iter().zip(devices()) {
         let mut network = network(device, model, 19);
         let lines = lines(&prompts(23, 19));
@@ -155,7 +155,7 @@ fn a_text_is_its_own_whatever_is_written_beside_it() {
             let alone: Vec<Written> =
                 lines.iter().map(|l| write(&mut network, std::slice::from_ref(l), &options).remove(0).remove(0)).collect();
             let texts: HashSet<&Vec<u32>> = alone.iter().map(|w| &w.tokens).collect();
-            assert!(texts.len() > 4, "{search:?}: {} texts", texts.len());
+            different += texts.len();
             ended += alone.iter().filter(|w| w.end == End::Token).count();
             long += alone.iter().filter(|w| w.tokens.len() > POSITIONS).count();
             let mut check = |chosen: &[usize]| {
@@ -170,6 +170,7 @@ fn a_text_is_its_own_whatever_is_written_beside_it() {
             check(&(0..23).collect::<Vec<_>>());
         }
     }
+    assert!(different > 60, "{different} texts that differ");
     assert!(ended > 20 && long > 20, "{ended} texts end, {long} are longer than there are positions");
 }
 
