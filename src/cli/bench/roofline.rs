@@ -72,7 +72,7 @@ fn legend() -> String {
     let entries = [
         ("p FMA", "multiply-adds are the limit", 190.0),
         ("p copy", "copying is the limit", 148.0),
-        ("p copy c", "the same, but a cache may hold the data", 262.0),
+        ("p copy c", "the same, but a cache may hold the data", 280.0),
         ("s copy", "other cases and variants; below the roof: what is left to gain", 0.0),
     ];
     let mut x = LEFT + 5.0;
