@@ -31,6 +31,8 @@ pub struct Options {
     pub checked: bool,
     /// Ask for no more than WebGPU guarantees.
     pub portable: bool,
+    /// Number the lanes of workgroups from the last to the first, see [`crate::shader::mirrored`].
+    pub mirrored: bool,
     /// Choose launches as for this adapter, whatever is opened: tests run the kernels of other hardware.
     pub adapter: Option<Adapter>,
 }
@@ -120,8 +122,7 @@ impl Gpu {
             binding: required_limits.max_storage_buffer_binding_size,
             ..Limits::default()
         };
-        let checked = options.checked;
-        let pipelines = Pipelines::new(&device, options.shaders, checked);
+        let pipelines = Pipelines::new(&device, options.shaders, options.checked, options.mirrored);
         Ok(Gpu {
             device,
             queue,

@@ -94,6 +94,22 @@ impl Shaders {
     }
 }
 
+/// The same kernel with the lanes of a workgroup numbered from the last to the first. Nothing changes where barriers are as
+/// they should be; where one is missing, the order in which a driver happens to run lanes hides less. Kernels that do not
+/// ask for the index stay as they are.
+pub fn mirrored(text: &str) -> String {
+    const INDEX: &str = "@builtin(local_invocation_index) ";
+    let cut = || {
+        let (before, from_name) = text.split_once(INDEX)?;
+        let (name, after) = from_name.split_once(':')?;
+        let (signature, body) = after.split_once('{')?;
+        let size = before.rsplit_once("@workgroup_size(")?.1.split_once(')')?.0;
+        let first = format!("let {name} = u32({size}) - 1u - {name}_from_last;");
+        Some(format!("{before}{INDEX}{name}_from_last:{signature}{{ {first}{body}"))
+    };
+    cut().unwrap_or_else(|| text.into())
+}
+
 fn set_const(text: &str, name: &str, value: u32) -> Option<String> {
     let start = text.find(&format!("const {name}: u32 = "))?;
     let end = start + text[start..].find(';')?;

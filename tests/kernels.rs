@@ -2,9 +2,13 @@
 //! differences. Without an adapter these tests fail; they are never skipped.
 
 use pollster::block_on;
+use seqloom::case::Case;
 use seqloom::gpu::{Gpu, Options, enumerate};
+use seqloom::op::Launch;
 use seqloom::ops::cases;
-use seqloom::verify::{GRADIENT_BOUND, compare, gradient_error, launches, verify};
+use seqloom::shader::Shaders;
+use seqloom::verify::{GRADIENT_BOUND, absent, compare, gradient_error, launches, verify};
+use std::collections::BTreeSet;
 
 /// A new seed each run, printed, unless SEQLOOM_SEED gives one.
 fn seed() -> u64 {
@@ -16,6 +20,10 @@ fn seed() -> u64 {
 }
 
 fn all_cases_pass(options: Options) {
+    cases_pass(options, |_| true)
+}
+
+fn cases_pass(options: Options, wanted: impl Fn(&Launch) -> bool) {
     let adapters = block_on(enumerate());
     let found = adapters.first().expect("these tests need a GPU or a software Vulkan driver; run scripts/test.sh");
     println!("{} ({})", found.name(), found.driver());
@@ -24,7 +32,7 @@ fn all_cases_pass(options: Options) {
     let (mut failures, mut runs) = (vec![], 0);
     for (room, case) in cases(seed()) {
         let want = case.definition();
-        for launch in launches(&case, &limits) {
+        for launch in launches(&case, &limits).into_iter().filter(&wanted) {
             let outcome = block_on(verify(&mut gpu, &case, &launch, &want));
             let outcome = outcome.unwrap_or_else(|e| panic!("{room} {}: {e}", case.name));
             runs += 1;
@@ -38,7 +46,78 @@ fn all_cases_pass(options: Options) {
     assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
-use seqloom::op::Launch;
+/// What runs lanes in another order finds other missing barriers: software drivers have one order each.
+#[test]
+fn kernels_with_barriers_agree_with_definitions_with_lanes_mirrored() {
+    let options = Options { portable: true, mirrored: true, ..Options::default() };
+    let resolve = |launch: &Launch| Shaders::default().resolve(launch).expect("imports and tiles exist");
+    cases_pass(options, |launch| resolve(launch).contains("Barrier()") && !launch.variant.starts_with("1 lane"));
+}
+
+/// Every shader that this adapter can run is run by some case, and all of them where subgroups have 8 lanes.
+#[test]
+fn every_shader_is_dispatched_or_named() {
+    let adapters = block_on(enumerate());
+    let found = adapters.first().expect("these tests need a GPU or a software Vulkan driver; run scripts/test.sh");
+    let gpu = block_on(Gpu::open(found, Options::default())).expect("a device");
+    let cases = cases(1);
+    let run = |(_, case): &(&str, Case)| launches(case, gpu.limits()).into_iter().map(|l| l.shader.name);
+    let run: BTreeSet<&str> = cases.iter().flat_map(run).collect();
+    let absent = absent(cases.iter().map(|c| &c.1), &gpu.limits().adapter);
+    for absent in &absent {
+        assert!(absent.why.contains("subgroups of 8 lanes"), "{absent:?}");
+    }
+    if gpu.limits().adapter.subgroup == Some(8) {
+        assert_eq!(absent, []);
+    }
+    let told: BTreeSet<&str> = run.into_iter().chain(absent.iter().map(|a| a.shader)).collect();
+    let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders")).expect("the folder exists");
+    let names = folder.map(|entry| entry.expect("an entry").file_name().into_string().expect("names are ASCII"));
+    let names: Vec<String> = names.collect();
+    let stems: BTreeSet<&str> = names.iter().filter_map(|name| name.strip_suffix(".wgsl")).collect();
+    assert_eq!(told, stems);
+}
+
+/// A fault of each kind, where it stands in the file, is found on this adapter: what is not noticed here is not proven.
+#[test]
+fn planted_faults_are_found() {
+    let adapters = block_on(enumerate());
+    let found = adapters.first().expect("these tests need a GPU or a software Vulkan driver; run scripts/test.sh");
+    let faults = [
+        ("softmax", "row % run.z + 1u", "row % run.z", false),
+        ("column_sum", "    workgroupBarrier();", "", false),
+        ("add_norm", "vec4(q, row % run.z, row / run.z,", "vec4(q, row / run.z, row % run.z,", false),
+        // Lanes that come first read what lanes that come later overwrite.
+        ("cross_entropy", "            storageBarrier();", "", true),
+    ];
+    let cases = cases(1);
+    for (name, good, bad, mirrored) in faults {
+        let of_room = || cases.iter().filter(|c| c.0 == name).map(|c| &c.1);
+        let launch = |case| launches(case, &Default::default()).into_iter().find(|l| l.shader.name == name);
+        let source = of_room().find_map(launch).expect("a case of the shader").shader.source;
+        assert!(source.contains(good), "{name}.wgsl has no {good}");
+        let shaders = Shaders::replace([(format!("{name}.wgsl"), source.replacen(good, bad, 1))]);
+        let mut gpu =
+            block_on(Gpu::open(found, Options { shaders, mirrored, ..Options::default() })).expect("a device");
+        let limits = gpu.limits().clone();
+        // Hardware may run all lanes that meet at a barrier in step: there its absence shows by luck.
+        if good.contains("Barrier") && !limits.adapter.software {
+            continue;
+        }
+        let mut failed = |case: &Case| {
+            let want = case.definition();
+            let mut fails = |launch| {
+                let outcome = block_on(verify(&mut gpu, case, &launch, &want)).expect("it compiles");
+                let told = outcome.worst.to_string();
+                let all =
+                    ["output ", "the definition says ", "the bound is ", "beyond"].iter().all(|s| told.contains(s));
+                !outcome.passed() && all
+            };
+            launches(case, &limits).into_iter().any(&mut fails)
+        };
+        assert!(of_room().any(&mut failed), "{name}.wgsl with {bad:?} for {good:?} passes");
+    }
+}
 
 #[test]
 fn kernels_agree_with_definitions_unchecked() {

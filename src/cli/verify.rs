@@ -35,6 +35,9 @@ pub struct Verify {
     /// What the device is opened with
     #[arg(long, value_enum, default_value_t = LimitsArg::Adapter)]
     limits: LimitsArg,
+    /// Number the lanes of workgroups from the last to the first: some missing barriers show in this order only
+    #[arg(long)]
+    mirrored: bool,
     /// Seed of the inputs; a fresh one each run
     #[arg(long)]
     seed: Option<u64>,
@@ -115,7 +118,8 @@ pub fn run(args: &Verify) -> Result<ExitCode> {
     let cases = selected(seed, args.op.as_deref())?;
     let variants = Variants(args.variants.to_lowercase());
     check_variants(&cases, &variants)?;
-    let options = Options { portable: matches!(args.limits, LimitsArg::Default), ..options(&args.device)? };
+    let portable = matches!(args.limits, LimitsArg::Default);
+    let options = Options { portable, mirrored: args.mirrored, ..options(&args.device)? };
     let adapters = match args.all_devices {
         true => block_on(enumerate()),
         false => choose(&args.device.device)?.into_iter().collect(),
@@ -126,7 +130,7 @@ pub fn run(args: &Verify) -> Result<ExitCode> {
     let open = |found| Device::open(found, &options, &cases, &variants);
     let mut devices: Vec<Device> = adapters.into_iter().map(open).collect();
     check_fit(&devices, &cases, &variants)?;
-    let (json, table, portable) = (args.json, args.all_devices, options.portable);
+    let (json, table) = (args.json, args.all_devices);
     let report = Report { json, table, portable, seed, cases: cases.len() };
     report.start(&devices)?;
     for cases in cases.chunk_by(|a, b| a.0 == b.0) {

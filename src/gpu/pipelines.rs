@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::op::Launch;
 use crate::plan::Pass;
-use crate::shader::{Shaders, validate};
+use crate::shader::{Shaders, mirrored, validate};
 use std::collections::HashMap;
 
 /// What tells one pipeline from another: the shader, its constants and tiles, which bindings are written.
@@ -30,18 +30,19 @@ impl Key {
 pub(super) struct Pipelines {
     shaders: Shaders,
     checked: bool,
+    mirrored: bool,
     run_layout: wgpu::BindGroupLayout,
     layouts: HashMap<Vec<bool>, wgpu::BindGroupLayout>,
     made: HashMap<Key, wgpu::ComputePipeline>,
 }
 
 impl Pipelines {
-    pub(super) fn new(device: &wgpu::Device, shaders: Shaders, checked: bool) -> Pipelines {
+    pub(super) fn new(device: &wgpu::Device, shaders: Shaders, checked: bool, mirrored: bool) -> Pipelines {
         let run_layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some("run"),
             entries: &[entry(0, wgpu::BufferBindingType::Uniform, true)],
         });
-        Pipelines { shaders, checked, run_layout, layouts: HashMap::new(), made: HashMap::new() }
+        Pipelines { shaders, checked, mirrored, run_layout, layouts: HashMap::new(), made: HashMap::new() }
     }
 
     pub(super) fn run_layout(&self) -> &wgpu::BindGroupLayout {
@@ -70,6 +71,7 @@ impl Pipelines {
         let mut texts = vec![];
         for (_, launch) in &wanted {
             let text = self.shaders.resolve(launch)?;
+            let text = if self.mirrored { mirrored(&text) } else { text };
             if self.shaders.is_replaced() {
                 validate(launch.shader.name, &text)?;
             }

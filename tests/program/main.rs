@@ -10,6 +10,7 @@ mod resume;
 mod run_directory;
 mod streams;
 mod text;
+mod verify;
 
 use seqloom::case::Draw;
 use seqloom::checkpoint;

@@ -51,11 +51,11 @@ pub(super) fn forward_bound(op: Attention) -> Bound {
                 let relative = 2.0 * exp_error(2.0 * reach, slip) + 16.0 * U * (blocks + 1.0) + 2.0 * gamma(e.keys);
                 let kept = op.kept(&x[3], index, t, e.keys);
                 for (s, score) in scores.iter().enumerate() {
-                    let weight = (score - have).min(0.0).exp() * kept[s] + 64.0 * TINY;
+                    let weight = (score - have).min(0.0).exp() * kept[s];
                     // Scores so large that their roundings reorder them.
                     let moved = if slip > 1e-3 { kept[s] * movement(score - have, 2.0 * slip) } else { 0.0 };
                     for (c, v) in e.key(&x[2], index, s).iter().enumerate() {
-                        o[e.row(index, t, e.queries) + c] += (relative * weight + moved) * v.abs() as f64;
+                        o[e.row(index, t, e.queries) + c] += (relative * weight + moved + 64.0 * TINY) * v.abs() as f64;
                     }
                 }
                 // log is accurate to 2^-21 near one and 3 units in the last place elsewhere.
