@@ -41,7 +41,7 @@ fn they_fit() {
     }
 }
 
-/// Operations that read or write a part of some tensor: what they count is compared with that part in their rooms.
+/// Operations that read or write only a part of some tensor.
 const PARTS: [&str; 7] = ["cache_append", "cross_entropy", "embedding", "record", "rows", "set_rows", "sum_squares"];
 
 #[test]

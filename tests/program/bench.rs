@@ -45,6 +45,23 @@ fn the_table_fits_a_terminal() {
     assert!(out.lines().all(|l| l.chars().count() <= 120), "{out}");
 }
 
+/// What computes nothing takes no time.
+#[test]
+fn a_kernel_that_writes_nothing_is_not_fast() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("mine")).expect("a new directory");
+    let source = include_str!("../../shaders/scale.wgsl");
+    let lazy = source.replace("y[i] = SCALE * x[i];", "if (x[i].x > 2.0) { y[i] = SCALE * x[i]; }");
+    assert_ne!(lazy, source);
+    place.write("mine/scale.wgsl", lazy);
+    let outcome = place.run(&format!("{SHORT} --op scale --shaders mine"));
+    assert!(outcome.code == Some(1) && outcome.out.contains("WRONG output 0 [0] was not written"), "{}", outcome.out);
+    assert!(outcome.err.contains("warning: shaders run with bounds and loop checks"), "{}", outcome.err);
+    let json = place.run(&format!("{SHORT} --op scale --shaders mine --unchecked --json"));
+    let object: Value = serde_json::from_str(&json.out).expect("a JSON object");
+    assert_eq!((json.code, &object["wrong"], &object["cases"][0]["seconds"]), (Some(1), &1.into(), &Value::Null));
+}
+
 #[test]
 fn a_slower_kernel_fails_and_what_is_missing_is_named() {
     let place = Place::new();

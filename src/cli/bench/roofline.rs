@@ -71,9 +71,9 @@ fn legend() -> String {
     let mut svg = String::new();
     let entries = [
         ("p FMA", "multiply-adds are the limit", 190.0),
-        ("p copy", "the copy is", 90.0),
-        ("p copy c", "it is, but a cache may hold the data", 240.0),
-        ("s copy", "other cases and variants; how far a point is below the roof is what is left to gain", 0.0),
+        ("p copy", "copying is the limit", 148.0),
+        ("p copy c", "the same, but a cache may hold the data", 262.0),
+        ("s copy", "other cases and variants; below the roof: what is left to gain", 0.0),
     ];
     let mut x = LEFT + 5.0;
     for (class, what, width) in entries {
@@ -120,7 +120,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// Room for every point and for the corner of the roof, in whole decades where that is not too much.
+    /// Room for every point and for the corner of the roof.
     fn of(points: &[Point], roofline: &Roofline) -> Scale {
         let corner = (roofline.flops / roofline.bytes, roofline.flops);
         let places = points.iter().map(|p| (p.intensity, p.figures.flops)).chain([corner]);
@@ -291,7 +291,7 @@ fn style() -> String {
     format!(
         "text{{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}}.h{{font-size:16px;\
          font-weight:600}}.n{{font-size:11px}}.m{{text-anchor:middle}}.e{{text-anchor:end}}path{{fill:none;stroke-width:1}}\
-         .r{{stroke-width:2}}.t{{stroke-width:.7}}.s{{opacity:.5}}circle{{stroke-width:1.3}}{}@media(prefers-color-scheme:dark){{{}}}",
+         .r{{stroke-width:2}}.t{{stroke-width:.7}}.s{{opacity:.6}}circle{{stroke-width:1.3}}{}@media(prefers-color-scheme:dark){{{}}}",
         theme("#ffffff", "#1b1f24", "#69707a", "#e6e8eb", "#c2410c", "#1d6fb8"),
         theme("#14161a", "#e4e7eb", "#9aa2ac", "#2a2e35", "#fb923c", "#60a5fa")
     )
