@@ -230,7 +230,7 @@ fn bound(smoothing: f64) -> Bound {
 
 /// Cases of the kernel.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
-    draw.set_largest(1e35);
+    draw.set_largest(1e34);
     let mut cases = vec![];
     let shapes = [
         (1, 1, 0.0, 1.0),

@@ -25,7 +25,7 @@ use std::process::ExitCode;
 #[derive(Args)]
 pub struct StepArgs {
     /// Play a training step of this run directory instead, each pass beside its definition
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["op", "seed", "variants", "limits", "all_devices"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["op", "seed", "variants", "limits", "all_devices", "mirrored"])]
     pub(super) model: Option<PathBuf>,
     /// Rows of the batch that are played, the first ones; 0 is all of them [default: as many as take about a minute]
     #[arg(long, value_name = "N", requires = "model")]

@@ -171,6 +171,29 @@ fn the_order_depends_on_seed_and_epoch_alone() {
 }
 
 #[test]
+fn a_narrowed_batch_is_the_first_rows_of_it() {
+    let examples = random_examples(1, 300, 40);
+    let pairs = Batches::new(Buckets::choose(&examples, 200, 0, 4).unwrap(), examples).unwrap();
+    let text = Batches::text((0..500).collect(), 8, 6).unwrap();
+    for batches in [pairs, text] {
+        for plan in batches.epoch(5, 1) {
+            let (whole, shape) = (batches.build(&plan), batches.buckets().shapes()[plan.bucket]);
+            let [s, t] = [shape.source_length, shape.target_length];
+            for rows in [1, 2, shape.rows, 1000] {
+                let (narrow, first) = batches.narrowed(&plan, rows);
+                let rows = rows.min(shape.rows);
+                assert_eq!(narrow.buckets().shapes(), [Bucket { rows, ..shape }]);
+                let part = narrow.build(&first);
+                assert_eq!(part.source, whole.source[..rows * s]);
+                assert_eq!(part.target_in, whole.target_in[..rows * t]);
+                assert_eq!(part.target_lengths, whole.target_lengths[..rows]);
+                assert_eq!(part.tokens, part.target_lengths.iter().sum::<u32>());
+            }
+        }
+    }
+}
+
+#[test]
 fn shuffles_are_uniform() {
     let mut rng = ChaCha8Rng::seed_from_u64(11);
     let mut counts = BTreeMap::<[u8; 4], f64>::new();
