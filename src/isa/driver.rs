@@ -246,7 +246,10 @@ fn device(instance: &ash::Instance, gpu: vk::PhysicalDevice, name: &str) -> Resu
     // Safety: as in `open`.
     unsafe { instance.get_physical_device_features2(gpu, &mut have) };
     let robust = have.features.robust_buffer_access;
-    let varying = subgroups.subgroup_size_control == vk::TRUE;
+    let varying = subgroups.subgroup_size_control == vk::TRUE && has(vk::EXT_SUBGROUP_SIZE_CONTROL_NAME);
+    if varying {
+        enabled.push(vk::EXT_SUBGROUP_SIZE_CONTROL_NAME.as_ptr());
+    }
     let features = vk::PhysicalDeviceFeatures::default().robust_buffer_access(robust == vk::TRUE);
     let mut subgroups = vk::PhysicalDeviceSubgroupSizeControlFeatures::default().subgroup_size_control(varying);
     let mut robustness = vk::PhysicalDeviceRobustness2FeaturesEXT::default()
