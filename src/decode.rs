@@ -108,7 +108,15 @@ pub struct Translation {
 impl Translation {
     /// The most likely token after each other, between marks or from `start` on.
     pub fn greedy(start: Option<u32>, longest: usize) -> Translation {
-        Translation { marks: start.is_none(), start, longest, search: Search::Greedy, rules: Rules::default(), scores: false, best: 1 }
+        Translation {
+            marks: start.is_none(),
+            start,
+            longest,
+            search: Search::Greedy,
+            rules: Rules::default(),
+            scores: false,
+            best: 1,
+        }
     }
 }
 

@@ -15,10 +15,10 @@ pub mod gpu;
 pub mod grad;
 pub mod graph;
 pub mod interchange;
-pub mod large;
-pub mod lockstep;
 #[cfg(feature = "isa")]
 pub mod isa;
+pub mod large;
+pub mod lockstep;
 pub mod models;
 pub mod network;
 pub mod op;

@@ -13,8 +13,8 @@ use seqloom::op::Adapter;
 use seqloom::plan::Plan;
 use seqloom::recipe::{Activation, Model, ModelKind, Positions, Recipe};
 use seqloom::tensor::Tensor;
-use seqloom::train::Trainer;
 use seqloom::text::batch::Batches;
+use seqloom::train::Trainer;
 use std::collections::HashSet;
 
 const POSITIONS: usize = 32;
@@ -152,8 +152,10 @@ fn a_text_is_its_own_whatever_is_written_beside_it() {
             // A token that comes somewhere, for texts to end with.
             let end = write(&mut network, &lines[..1], &free)[0][0].tokens[25];
             let options = Options { end: Some(end), ..free };
-            let alone: Vec<Written> =
-                lines.iter().map(|l| write(&mut network, std::slice::from_ref(l), &options).remove(0).remove(0)).collect();
+            let alone: Vec<Written> = lines
+                .iter()
+                .map(|l| write(&mut network, std::slice::from_ref(l), &options).remove(0).remove(0))
+                .collect();
             let texts: HashSet<&Vec<u32>> = alone.iter().map(|w| &w.tokens).collect();
             different += texts.len();
             ended += alone.iter().filter(|w| w.end == End::Token).count();
@@ -234,14 +236,16 @@ fn a_wide_beam_finds_what_trying_everything_finds() {
             assert_eq!((&found.tokens, (found.score - score).abs() <= 1e-4), (text, true), "{} {score}", found.score);
         }
         // A beam of one takes the likeliest token each time.
-        let narrow = write(&mut network, &lines(std::slice::from_ref(&prompt)), &Options {
-            end: Some(end),
-            ..self::options(Search::Beam(1, penalty), 3)
-        });
-        let greedy = write(&mut network, &lines(std::slice::from_ref(&prompt)), &Options {
-            end: Some(end),
-            ..self::options(Search::Greedy, 3)
-        });
+        let narrow = write(
+            &mut network,
+            &lines(std::slice::from_ref(&prompt)),
+            &Options { end: Some(end), ..self::options(Search::Beam(1, penalty), 3) },
+        );
+        let greedy = write(
+            &mut network,
+            &lines(std::slice::from_ref(&prompt)),
+            &Options { end: Some(end), ..self::options(Search::Greedy, 3) },
+        );
         assert_eq!(narrow[0][0].tokens, greedy[0][0].tokens);
     }
 }
@@ -278,7 +282,8 @@ fn gpu_and_cpu_learn_a_text_alike() {
             let train = Batches::text(text.clone(), 16, 4).expect("long enough");
             let valid = Batches::text(text[..50].to_vec(), 16, 4).expect("long enough");
             let network = Network::new(device, Transformer::new(&recipe.model, 11), 16, true).expect("it fits");
-            let mut trainer = block_on(Trainer::new(network, recipe.clone(), train, valid)).expect("the shaders compile");
+            let mut trainer =
+                block_on(Trainer::new(network, recipe.clone(), train, valid)).expect("the shaders compile");
             (0..40).for_each(|_| assert!(block_on(trainer.step()).is_ok()));
             (block_on(trainer.drain()).expect("finite"), block_on(trainer.evaluate()).expect("an evaluation"))
         };

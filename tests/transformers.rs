@@ -151,8 +151,7 @@ fn tokens_and_translations_are_those_of_transformers() {
         let mut network = run.network(Device::cpu());
         let how = Translation::greedy(run.start(), run.recipe.decode.max_length);
         let written = block_on(Decoder::new().translate(&mut network, &ids, &how)).expect("the device works");
-        let translations: Vec<String> =
-            written.iter().map(|w| run.tokenizers.target().decode(&w[0].tokens)).collect();
+        let translations: Vec<String> = written.iter().map(|w| run.tokenizers.target().decode(&w[0].tokens)).collect();
         assert_eq!(translations, strings("generated"), "{name}");
         assert!(translations.iter().any(|t| *t != translations[0]), "{name}: {translations:?}");
     }

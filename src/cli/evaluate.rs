@@ -63,8 +63,7 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
     let set = Batches::new(buckets, examples)?;
     let evaluation = block_on(evaluate_network(&mut loaded.network, recipe, &set))?;
     let translation = &loaded.translation;
-    let (_, scores) =
-        score(&mut loaded.network, &mut loaded.decoder, translation, &loaded.tokenizers, &pairs.pairs)?;
+    let (_, scores) = score(&mut loaded.network, &mut loaded.decoder, translation, &loaded.tokenizers, &pairs.pairs)?;
     let seconds = since.elapsed().as_secs_f64();
     let perplexity = evaluation.nll.exp();
     let signature = match recipe.tokenizer.lowercase {

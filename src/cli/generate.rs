@@ -144,7 +144,8 @@ fn stream(args: &Generate, loaded: &mut Loaded, options: &Options, prompt: &str,
     };
     print(prompt)?;
     let beam = matches!(options.search, Search::Beam(..));
-    let written = block_on(decoder.write(network, &[line], options, |_, tokens| show(&tokenizer.decode(tokens), false)))?;
+    let written =
+        block_on(decoder.write(network, &[line], options, |_, tokens| show(&tokenizer.decode(tokens), false)))?;
     let written = &written[0][0];
     show(&tokenizer.decode(&written.tokens), true);
     failed?;

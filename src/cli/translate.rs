@@ -55,7 +55,9 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let tokenizers = run.tokenizers(&recipe)?;
     if !recipe.data.text.is_empty() {
         let dir = dir.display();
-        return Err(Error::Input(format!("{dir} holds a language model, which goes on with a text and translates none; try: seqloom generate --model {dir}")));
+        return Err(Error::Input(format!(
+            "{dir} holds a language model, which goes on with a text and translates none; try: seqloom generate --model {dir}"
+        )));
     }
     let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
     let (file, parameters) = run.model(&recipe, &model)?;

@@ -181,8 +181,13 @@ impl Machine {
                 self.load(network, key, |machine, network| machine.step_graph(network, padded, sources)).await?
             }
         };
-        let mut feeds =
-            vec![("token", &token), ("token_lengths", &lengths), ("slot", &slot), ("origin", &origin), ("start", &start)];
+        let mut feeds = vec![
+            ("token", &token),
+            ("token_lengths", &lengths),
+            ("slot", &slot),
+            ("origin", &origin),
+            ("start", &start),
+        ];
         if !network.model.is_decoder_only() {
             feeds.extend([("source_lengths", &of_source), ("line", &line)]);
         }

@@ -1,8 +1,8 @@
 //! Which GPUs there are, and waiting for one.
 
-use std::collections::HashSet;
 use crate::op::Adapter;
 use crate::plan::Limits;
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};

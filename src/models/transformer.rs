@@ -316,7 +316,8 @@ impl Transformer {
                 g.scoped(&format!("layers.{i}"), |g| {
                     let kv = g.scoped("self_attn", |g| {
                         let (k, v) = self.own_keys_values(g, w, &layer, x.normed, c);
-                        let [k, v] = [(keys, k), (values, v)].map(|(old, new)| g.cache_append(old, new, past.slot, c.start));
+                        let [k, v] =
+                            [(keys, k), (values, v)].map(|(old, new)| g.cache_append(old, new, past.slot, c.start));
                         (k, v)
                     });
                     grown.push(kv);

@@ -49,8 +49,19 @@ pub(super) struct Conflict {
 
 /// The first rule that `recipe` breaks.
 pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
-    let rules =
-        [name, even_width, heads, even_heads, pre_norm, one_source, data_of_kind, pairs_of_files, validation, start, least_rate];
+    let rules = [
+        name,
+        even_width,
+        heads,
+        even_heads,
+        pre_norm,
+        one_source,
+        data_of_kind,
+        pairs_of_files,
+        validation,
+        start,
+        least_rate,
+    ];
     rules.iter().find_map(|rule| rule(recipe))
 }
 

@@ -77,9 +77,8 @@ impl Example {
 /// The pairs as examples for a model without an encoder, and how many were dropped because they take more than `block`
 /// positions, or there is nothing to predict or to predict it from.
 pub fn encode_continued(tokenizer: &Tokenizer, pairs: &[Pair], marks: bool, block: usize) -> (Vec<Example>, usize) {
-    let encode = |(source, target): &Pair| {
-        Example::continued(tokenizer.encode(source), tokenizer.encode(target), marks)
-    };
+    let encode =
+        |(source, target): &Pair| Example::continued(tokenizer.encode(source), tokenizer.encode(target), marks);
     let fits = |e: &Example| e.given > 0 && e.predicted() > 0 && e.lengths().1 <= block;
     let examples: Vec<Example> = pairs.iter().map(encode).filter(fits).collect();
     let dropped = pairs.len() - examples.len();
@@ -388,7 +387,8 @@ impl Batches {
             let given = target - example.predicted();
             batch.source[row * source_length..][..source].copy_from_slice(&example.source);
             batch.target_in[row * target_length..][..target].copy_from_slice(&example.target[..target]);
-            batch.target_out[row * target_length + given..][..target - given].copy_from_slice(&example.target[1 + given..]);
+            batch.target_out[row * target_length + given..][..target - given]
+                .copy_from_slice(&example.target[1 + given..]);
             batch.source_lengths[row] = source as u32;
             batch.target_lengths[row] = target as u32;
             batch.tokens += (target - given) as u32;

@@ -148,7 +148,12 @@ fn inspect_refuses_in_one_line() {
     let before = place.tree(".");
     for (arguments, parts) in [
         ("", &["inspect what?", "--recipe NAME|FILE", "--model DIR"][..]),
-        ("--recipe nothing", &["nothing is neither a built-in recipe (phrasebook, copy, multi30k, shakespeare, addition, sort) nor a file"]),
+        (
+            "--recipe nothing",
+            &[
+                "nothing is neither a built-in recipe (phrasebook, copy, multi30k, shakespeare, addition, sort) nor a file",
+            ],
+        ),
         ("--recipe nothing.toml", &["cannot read nothing.toml"]),
         ("--recipe tiny.toml --set model.head=2", &["unknown key model.head"]),
         ("--recipe tiny.toml --device nothing", &["--device nothing: there is no such device"]),

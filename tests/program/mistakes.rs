@@ -55,7 +55,12 @@ fn training_refuses_in_one_line_and_writes_nothing() {
             &["fc1.weight", "lower model.ffn or model.d_model"],
         ),
         // Recipes.
-        ("nothing", &["nothing is neither a built-in recipe (phrasebook, copy, multi30k, shakespeare, addition, sort) nor a file"]),
+        (
+            "nothing",
+            &[
+                "nothing is neither a built-in recipe (phrasebook, copy, multi30k, shakespeare, addition, sort) nor a file",
+            ],
+        ),
         ("nothing.toml", &["cannot read nothing.toml: no such file"]),
         ("directory.toml", &["cannot read directory.toml: is a directory"]),
         ("broken.toml", &["broken.toml:3: not TOML"]),

@@ -171,7 +171,9 @@ fn recipes_print_what_train_reads() {
         let read = |text: &str| seqloom::recipe::Recipe::parse(name, text, &[]).expect("a recipe");
         assert_eq!(read(&text), read(seqloom::recipe::Recipe::builtin(name).expect("a built-in recipe")));
     }
-    place.run("recipes nothing").refuses(&["there is no recipe nothing; built in: phrasebook, copy, multi30k, shakespeare, addition, sort"]);
+    place
+        .run("recipes nothing")
+        .refuses(&["there is no recipe nothing; built in: phrasebook, copy, multi30k, shakespeare, addition, sort"]);
 }
 
 /// `seqloom ... | head` closes the pipe before everything is written.

@@ -165,11 +165,7 @@ impl Session {
             Data::Pairs(data) => {
                 let (network, t) = (&mut self.trainer.network, &self.translation);
                 held_out(network, &mut self.decoder, t, &self.tokenizers, data)?;
-                eprintln!(
-                    "{} after {time}; try: seqloom translate --model {}",
-                    dir.display(),
-                    files::quoted(&dir)
-                );
+                eprintln!("{} after {time}; try: seqloom translate --model {}", dir.display(), files::quoted(&dir));
             }
             Data::Text(text) => {
                 let start: String = text.valid.chars().take(PROMPT).collect();

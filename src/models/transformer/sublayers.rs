@@ -61,14 +61,7 @@ impl Transformer {
     }
 
     /// Keys and values of an attention of a block.
-    pub(super) fn keys_values(
-        &self,
-        g: &mut Graph,
-        w: &Weights,
-        layer: &str,
-        attention: &str,
-        x: Value,
-    ) -> KeysValues {
+    pub(super) fn keys_values(&self, g: &mut Graph, w: &Weights, layer: &str, attention: &str, x: Value) -> KeysValues {
         let [k, v] = ["k_proj", "v_proj"].map(|projection| self.attention_name(layer, attention, projection));
         (linear(g, w, &k, x), linear(g, w, &v, x))
     }
