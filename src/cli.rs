@@ -51,7 +51,7 @@ enum Command {
     Generate(generate::Generate),
     /// Loss, perplexity, BLEU and chrF of a model on a test set
     Evaluate(evaluate::Evaluate),
-    /// Make a run directory of a Marian or Pegasus model that transformers saved
+    /// Make a run directory of a Marian, Pegasus or GPT-2 model that transformers saved
     Import(import::Import),
     /// List the adapters, and which one would be used
     Devices(devices::Devices),

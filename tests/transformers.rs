@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use pollster::block_on;
 use safetensors::{Dtype, SafeTensors};
 use seqloom::checkpoint;
-use seqloom::decode::{Decoder, Translation};
+use seqloom::decode::{Decoder, Line, Options, Rules, Search, Translation};
 use seqloom::device::Device;
 use seqloom::graph::Graph;
 use seqloom::interchange::{self, Foreign};
@@ -20,6 +20,7 @@ use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
 use std::fs;
 use std::path::PathBuf;
 
+const GPTS: [&str; 2] = ["gpt2", "gpt2_plain"];
 const RUNS: [&str; 4] = ["marian", "pegasus", "marian_separate", "pegasus_untied"];
 
 fn golden(name: &str) -> PathBuf {
@@ -157,10 +158,56 @@ fn tokens_and_translations_are_those_of_transformers() {
     }
 }
 
+/// Language models: logits, ids, and how texts go on.
+#[test]
+fn language_models_are_those_of_transformers() {
+    let stored: serde_json::Value = serde_json::from_str(&text("texts.json")).expect("JSON");
+    for name in GPTS {
+        let run = Run::read(name);
+        let (target, want) = (reference(name, "target"), reference(name, "logits"));
+        for (device_name, device) in devices() {
+            let mut network = run.network(device);
+            let (rows, t) = (target.ty().dims[0], target.ty().dims[1]);
+            let mut g = Graph::new();
+            let weights = network.parameters.bind(&mut g);
+            let context = network.context(&mut g, None);
+            let y = network.target_tokens(&mut g, "target", rows, t);
+            let states = network.model.decode(&mut g, &weights, y, None, &context);
+            let logits = network.model.logits(&mut g, &weights, states);
+            g.output("logits", logits);
+            let plan = Plan::new(g, &network.device.limits()).expect("it fits");
+            let program = block_on(network.device.load(vec![plan])).expect("the shaders compile");
+            let (lengths, start) = (Tensor::u32([rows], vec![t as u32; rows]), Tensor::u32([1], vec![0]));
+            network.device.run(program, &[("target", &target), ("target_lengths", &lengths), ("start", &start)]);
+            let have = block_on(network.device.read(program, "logits")).expect("the device works");
+            let largest = want.as_f32().iter().fold(0f32, |a, v| a.max(v.abs()));
+            let mut worst = 0f32;
+            for (have, want) in have.as_f32().iter().zip(want.as_f32()) {
+                assert!((have - want).abs() <= 1e-4 * largest, "{name}: {have} {want}");
+                worst = worst.max((have - want).abs());
+            }
+            println!("{name} on {device_name}: logits within {worst:.1e}, the largest is {largest}");
+        }
+        let strings =
+            |key: &str| -> Vec<String> { serde_json::from_value(stored[name][key].clone()).expect("strings") };
+        let ids: Vec<Vec<u32>> = strings("texts").iter().map(|text| run.tokenizers.source().encode(text)).collect();
+        assert_eq!(serde_json::json!(ids), stored[name]["ids"], "{name}");
+        let mut network = run.network(Device::cpu());
+        let lines: Vec<Line> =
+            ids.into_iter().map(|prompt| Line { source: vec![], prompt, number: 0 }).collect();
+        let rules = Rules::default();
+        let options = Options { search: Search::Greedy, rules, most: 12, end: None, scores: false, best: 1 };
+        let written =
+            block_on(Decoder::new().write(&mut network, &lines, &options, |_, _| false)).expect("the device works");
+        let texts: Vec<String> = written.iter().map(|w| run.tokenizers.target().decode(&w[0].tokens)).collect();
+        assert_eq!(texts, strings("generated"), "{name}");
+    }
+}
+
 /// What is stored is what a run has: the same words, the same tensors, the same bytes.
 #[test]
 fn a_directory_comes_back_byte_for_byte() {
-    for name in RUNS {
+    for name in RUNS.into_iter().chain(GPTS) {
         let run = Run::read(name);
         let json =
             |file: &str| -> serde_json::Value { serde_json::from_str(&text(&format!("{name}/{file}"))).expect("JSON") };
@@ -180,7 +227,12 @@ fn what_transformers_saved_in_halves_is_read() {
     let f16 = |v: f32| f16::from_f32(v).to_f32();
     let bf16 = |v: f32| bf16::from_f32(v).to_f32();
     type Round = fn(f32) -> f32;
-    for (name, round) in [("marian", f16 as Round), ("pegasus_untied", bf16 as Round)] {
+    for (name, round) in [
+        ("marian", f16 as Round),
+        ("pegasus_untied", bf16 as Round),
+        ("gpt2", f16 as Round),
+        ("gpt2_plain", bf16 as Round),
+    ] {
         let (run, saved) = (Run::read(name), Run::read(&format!("saved_{name}")));
         assert_eq!(saved.recipe.model, run.recipe.model, "{name}");
         assert_eq!(saved.parameters.len(), run.parameters.len());

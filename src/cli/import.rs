@@ -18,7 +18,7 @@ use std::process::ExitCode;
 /// Arguments of `import`.
 #[derive(Args)]
 pub struct Import {
-    /// A directory with config.json, model.safetensors and tokenizer.json, of a Marian or Pegasus model
+    /// A directory with config.json, model.safetensors and tokenizer.json, of a Marian, Pegasus or GPT-2 model
     #[arg(value_name = "DIR")]
     from: PathBuf,
     /// The run directory to make
@@ -51,9 +51,10 @@ pub fn run(args: &Import) -> Result<ExitCode> {
     RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters, start)?;
     let count: usize = model.parameters.iter().map(|(_, t)| t.ty().elements()).sum();
     eprintln!(
-        "{out}: {:.2} M parameters, {} tokens; try: seqloom translate --model {}",
+        "{out}: {:.2} M parameters, {} tokens; try: seqloom {} --model {}",
         count as f64 / 1e6,
         model.tokenizers.target().vocab_size(),
+        if transformer.is_decoder_only() { "generate" } else { "translate" },
         files::quoted(&args.out)
     );
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::models::transformer::Transformer;
 use crate::network::positions;
 use crate::parameters::fit;
-use crate::recipe::{Positions, Recipe};
+use crate::recipe::{ModelKind, Positions, Recipe};
 use crate::tensor::{Tensor, Type};
 use crate::text::tokenizer::{BOS, EOS, PAD};
 use serde_json::{Value, json};
@@ -187,4 +187,63 @@ pub(super) fn parameters(
     }
     fit(declarations.iter(), file, &all)?;
     Ok(all)
+}
+
+/// What a directory's `config.json` says, with the class's defaults (transformers 5) for what it leaves out: the recipe, the
+/// tokens, and what only training would notice. Errors: it asks for something that there is not here; one line.
+pub(super) fn read(file: &str, json: &Value) -> Result<(Recipe, usize, Vec<String>)> {
+    let get = |key: &str, default: Value| json.get(key).filter(|v| !v.is_null()).cloned().unwrap_or(default);
+    let wrong = |key: &str, value: &Value, what: &str| Error::Input(format!("{file}: {key} is {value}, {what}"));
+    for (key, only) in [
+        ("scale_attn_weights", true),
+        ("scale_attn_by_inverse_layer_idx", false),
+        ("add_cross_attention", false),
+    ] {
+        let value = get(key, json!(only));
+        if value != json!(only) {
+            return Err(wrong(key, &value, &format!("here it is {only}")));
+        }
+    }
+    let mut recipe = Recipe::of_kind(ModelKind::Gpt);
+    recipe.name = "imported".into();
+    let width = get("n_embd", json!(768));
+    let inner = get("n_inner", json!(width.as_u64().unwrap_or(0) * 4));
+    let dropout = get("resid_pdrop", json!(0.1));
+    for (path, key, value) in [
+        ("model.d_model", "n_embd", width),
+        ("model.heads", "n_head", get("n_head", json!(12))),
+        ("model.layers", "n_layer", get("n_layer", json!(12))),
+        ("model.ffn", "n_inner", inner),
+        ("model.activation", "activation_function", get("activation_function", json!("gelu_new"))),
+        ("model.norm_eps", "layer_norm_epsilon", get("layer_norm_epsilon", json!(1e-5))),
+        ("model.dropout", "resid_pdrop", dropout.clone()),
+        ("model.tie_embeddings", "tie_word_embeddings", get("tie_word_embeddings", json!(true))),
+        ("train.block", "n_positions", get("n_positions", json!(1024))),
+    ] {
+        recipe.set(path, &value.to_string()).map_err(|expected| wrong(key, &value, &expected))?;
+    }
+    let other = ["embd_pdrop", "attn_pdrop"].map(|key| (key, get(key, json!(0.1))));
+    let other = other.iter().filter(|(_, p)| p.as_f64() != dropout.as_f64());
+    let notes = other.map(|(key, p)| format!("{key} = {p} is not kept: model.dropout is for all of them")).collect();
+    let tokens = get("vocab_size", json!(50257));
+    let vocabulary = tokens.as_u64().and_then(|n| usize::try_from(n).ok());
+    let vocabulary = vocabulary.ok_or_else(|| wrong("vocab_size", &tokens, "expected a whole number"))?;
+    Ok((recipe, vocabulary, notes))
+}
+
+/// What only the tensors tell: which positions were added, and whether there are biases. `noted` is what seqloom wrote of
+/// them, should it have written the directory.
+pub(super) fn complete(recipe: &mut Recipe, noted: &Value, tensors: &[(String, Tensor)]) {
+    let has_bias = |(name, t): &(String, Tensor)| {
+        let ours = name.ends_with(".bias") && !name.ends_with(".attn.bias");
+        ours && t.as_f32().iter().any(|v| *v != 0.0)
+    };
+    recipe.model.bias = noted["bias"] != json!(false) || tensors.iter().any(has_bias);
+    let table = tensors.iter().find(|(name, _)| POSITIONS.ends_with(name.as_str()));
+    for kind in [Positions::Sinusoidal, Positions::SinusoidalSplit] {
+        let is = |(_, table): &(String, Tensor)| super::tensors::are_positions(table, kind, recipe.model.d_model);
+        if noted["positions"] != json!("learned") && table.is_some_and(is) {
+            recipe.model.positions = kind;
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! From what transformers wrote to a run.
 
 use super::tensors::are_positions;
-use super::{Class, NORM_EPS, parameters};
+use super::{Class, NORM_EPS, gpt2, parameters};
 use crate::error::{Error, Result};
 use crate::models::transformer::{Transformer, Vocabulary};
-use crate::recipe::{Norm, Positions, Recipe, TokenizerKind};
+use crate::recipe::{ModelKind, Norm, Positions, Recipe, TokenizerKind};
 use crate::tensor::Tensor;
 use crate::text::tokenizer::{BOS, EOS, Kind, PAD, Tokenizers};
 use serde_json::{Value, json};
 
-/// What the configuration of a Marian or Pegasus directory says.
+/// What the configuration of a Marian, Pegasus or GPT-2 directory says.
 #[derive(Clone, Debug)]
 pub struct Foreign {
     /// Model and lengths; the keys of data and training keep their defaults, since nothing says what they were.
@@ -168,12 +168,13 @@ fn object(file: &str, text: &str) -> Result<Value> {
 
 impl Foreign {
     /// Reads `config.json` and, where there is one, `generation_config.json`; each is its name and its text. Errors: it
-    /// is not Marian's or Pegasus's, or asks for something that there is not here; one line with the file and the key.
+    /// is not Marian's, Pegasus's or GPT-2's, or asks for something that there is not here; one line with the file and the key.
     pub fn read((file, text): (&str, &str), generation: Option<(&str, &str)>) -> Result<Foreign> {
         let mut json = object(file, text)?;
         let class = match json["model_type"].as_str() {
             Some("marian") => Class::Marian,
             Some("pegasus") => Class::Pegasus,
+            Some("gpt2") => return Foreign::read_gpt2(file, json),
             Some("seqloom") => {
                 return Err(Error::Input(format!(
                     "{file}: model_type is \"seqloom\", which is a run already: use its directory as it is"
@@ -181,7 +182,7 @@ impl Foreign {
             }
             _ => {
                 let found = shorten(&json["model_type"]);
-                let known = "\"marian\" and \"pegasus\" can be imported";
+                let known = "\"marian\", \"pegasus\" and \"gpt2\" can be imported";
                 return Err(Error::Input(format!("{file}: model_type is {found}; {known}")));
             }
         };
@@ -216,6 +217,14 @@ impl Foreign {
         let start = c.get("decoder_start_token_id").as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
         let vocabularies = [source, target];
         Ok(Foreign { recipe, notes, file: file.into(), vocabularies, one_vocabulary, start, noted })
+    }
+
+    fn read_gpt2(file: &str, json: Value) -> Result<Foreign> {
+        let (recipe, vocabulary, notes) = gpt2::read(file, &json)?;
+        recipe.check_model().map_err(|what| Error::Input(format!("{file}: {what}")))?;
+        let noted = json["seqloom"].clone();
+        let vocabularies = [vocabulary; 2];
+        Ok(Foreign { recipe, notes, file: file.into(), vocabularies, one_vocabulary: true, start: BOS, noted })
     }
 
     /// Puts tokenizers into the recipe and says how they are used. Errors: they have not as many tokens as the
@@ -275,6 +284,11 @@ impl Foreign {
         vocabulary: Vocabulary,
         tensors: Vec<(String, Tensor)>,
     ) -> Result<Vec<(String, Tensor)>> {
+        if self.recipe.model.kind == ModelKind::Gpt {
+            gpt2::complete(&mut self.recipe, &self.noted, &tensors);
+            let transformer = Transformer::new(&self.recipe.model, vocabulary);
+            return parameters(file, &self.recipe, &transformer, tensors);
+        }
         self.find_positions(file, &tensors)?;
         let model = &mut self.recipe.model;
         let has_biases = |(name, t): &(String, Tensor)| {

@@ -79,7 +79,30 @@ RUNS = {
         },
     ),
 }
-SAVED = {"marian": torch.float16, "pegasus_untied": torch.bfloat16}
+# Language models: a text, no pairs.
+TEXT = {
+    "model.kind": "gpt",
+    "data.text": "a.en",
+    "tokenizer.kind": "char",
+    "train.block": 40,
+    "train.batch_size": 4,
+}
+GPTS = {
+    "gpt2": (dict(d_model=16, heads=4, layers=2, ffn=24), TEXT),
+    "gpt2_plain": (
+        dict(d_model=12, heads=3, layers=3, ffn=20),
+        TEXT
+        | {
+            "tokenizer.kind": "bpe",
+            "tokenizer.vocab_size": 270,
+            "model.bias": "false",
+            "model.tie_embeddings": "false",
+            "model.positions": "sinusoidal",
+            "model.activation": "gelu_new",
+        },
+    ),
+}
+SAVED = {"marian": torch.float16, "pegasus_untied": torch.bfloat16, "gpt2": torch.float16, "gpt2_plain": torch.bfloat16}
 FILES = ["config.json", "generation_config.json", "model.safetensors"]
 SHARED = ["tokenizer.json", "tokenizer_config.json"]
 SEPARATE = ["source_tokenizer.json", "target_tokenizer.json"]
@@ -87,16 +110,19 @@ SEPARATE = ["source_tokenizer.json", "target_tokenizer.json"]
 
 def make(name, sizes, settings):
     """A run directory of a few steps of training, its parameters spread."""
-    sets = {f"model.{key}": value for key, value in sizes.items()} | {
+    pairs = {
         "data.source": "a.de",
         "data.target": "a.en",
         "data.max_length": 44,
-        "data.valid_fraction": 0.25,
         "decode.max_length": 20,
-        "train.steps": 20,
-        "train.lr": 1e-2,
         "train.batch_tokens": 400,
     }
+    sets = {f"model.{key}": value for key, value in sizes.items()} | {
+        "data.valid_fraction": 0.25,
+        "train.steps": 20,
+        "train.lr": 1e-2,
+    }
+    sets |= {} if "model.kind" in settings else pairs
     arguments = [f"--set={key}={value}" for key, value in (sets | settings).items()]
     with tempfile.TemporaryDirectory() as place:
         place = Path(place)
@@ -128,7 +154,7 @@ def spread(file):
 
 
 def learned(name, config):
-    return "embed_positions" not in name or config["positions"] == "learned"
+    return not ("embed_positions" in name or ".wpe." in name) or config["positions"] == "learned"
 
 
 def open_run(directory):
@@ -137,7 +163,8 @@ def open_run(directory):
     model, info = getattr(transformers, named[0]).from_pretrained(directory, output_loading_info=True)
     for what, keys in info.items():
         assert not keys, f"{directory}: {what}: {keys}"
-    auto = transformers.AutoModelForSeq2SeqLM.from_pretrained(directory)
+    kinds = transformers.AutoModelForCausalLM, transformers.AutoModelForSeq2SeqLM
+    auto = kinds[model.config.is_encoder_decoder].from_pretrained(directory)
     assert type(auto) is type(model)
     stored = safetensors.torch.load_file(directory / "model.safetensors")
     state = model.state_dict()
@@ -163,6 +190,8 @@ def open_tokenizers(directory):
 def reference(directory):
     """Logits for sources of unequal length, and what the tokenizer and generate() say."""
     model, (source, target) = open_run(directory), open_tokenizers(directory)
+    if not model.config.is_encoder_decoder:
+        return language(model, source)
     batch = source([text for text, _ in CORPUS[:3]], padding=True, return_tensors="pt")
     rng = torch.Generator().manual_seed(SEED)
     read = torch.randint(4, len(target), (3, 7), generator=rng)
@@ -184,6 +213,20 @@ def reference(directory):
     return tensors, dict(texts=TEXTS, ids=plain, generated=generated)
 
 
+def language(model, tokenizer):
+    """Logits of a language model for ids of any kind, and how it goes on with texts."""
+    rng = torch.Generator().manual_seed(SEED)
+    read = torch.randint(4, len(tokenizer), (3, 7), generator=rng)
+    logits = model(read).logits
+    assert logits.isfinite().all()
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
+    greedy = dict(max_new_tokens=12, do_sample=False, eos_token_id=None, pad_token_id=0)
+    new = [model.generate(torch.tensor([i]), **greedy)[0][len(i) :] for i in ids]
+    generated = [tokenizer.decode(i, skip_special_tokens=True) for i in new]
+    tensors = {"target": read.int(), "logits": logits.contiguous()}
+    return tensors, dict(texts=TEXTS, ids=ids, generated=generated)
+
+
 def save(name, dtype):
     """As transformers writes it: in halves, in shards, a Marian without its positions."""
     directory = GOLDEN / f"saved_{name}"
@@ -201,13 +244,21 @@ def main():
             generated = reference(Path(directory))[1]["generated"]
             lines = "".join(text + "\n" for text in TEXTS).encode()
             command = [PROGRAM, "translate", "--device", "cpu", "--model", directory]
+            if "GPT2" in (Path(directory) / "config.json").read_text():
+                for text, theirs in zip(TEXTS, generated):
+                    flags = ["--beam", "1", "--max-tokens", "12", "--prompt", text]
+                    ours = subprocess.run([PROGRAM, "generate", *command[2:], *flags], check=True, capture_output=True)
+                    ours = ours.stdout.decode()[len(text) : -1]
+                    print(f"    {text!r} -> {theirs!r}")
+                    assert theirs == ours, f"seqloom writes {ours!r}"
+                continue
             translated = subprocess.run(command, input=lines, check=True, capture_output=True).stdout.decode()
             for text, theirs, ours in zip(TEXTS, generated, translated.split("\n")):
                 print(f"    {text!r} -> {theirs!r}")
                 assert theirs == ours, f"seqloom translates {ours!r}"
         return
     texts = {}
-    for name, (sizes, settings) in RUNS.items():
+    for name, (sizes, settings) in (RUNS | GPTS).items():
         make(name, sizes, settings)
         tensors, texts[name] = reference(GOLDEN / name)
         assert tensors["logits"].std() > 0.5, "logits that are all alike hide mistakes"
