@@ -5,7 +5,7 @@
 //! bound ([`Op::bound`]): each pass is judged by itself. What lies between passes is judged too: an input must be, bit for
 //! bit, what the pass that computed it left.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Played};
 use crate::graph::{Graph, Node, Value};
 use crate::op::Op;
@@ -117,7 +117,9 @@ pub async fn play(
         let mut after = played.after;
         let planted = fault.as_mut().is_some_and(|fault| fault.strikes(pass.op));
         if planted {
-            let (word, bits) = out_of_bound(&want[0], &bounds[0]);
+            let (word, bits) = out_of_bound(&want[0], &bounds[0]).ok_or_else(|| {
+                Error::Input(format!("--tamper {}: this pass gives no finite number to spoil", pass.op))
+            })?;
             gpu.plant(program, index, judged.first, word, bits);
             after[judged.first] = gpu.bound(program, index, judged.first).await?;
         }
@@ -193,21 +195,22 @@ fn number(t: &Tensor, index: usize) -> f64 {
     }
 }
 
-/// An element in the middle of an output, and the bits of a number that is just out of its bound.
-fn out_of_bound(want: &Tensor, bounds: &[f64]) -> (usize, u32) {
+/// An element in the middle of an output, and the bits of a number that is just out of its bound; none where nothing is
+/// finite.
+fn out_of_bound(want: &Tensor, bounds: &[f64]) -> Option<(usize, u32)> {
     let middle = bounds.len() / 2;
-    let bounded = (middle..bounds.len()).chain(0..middle).find(|&i| bounds[i].is_finite());
-    let index = bounded.expect("an output with a bound");
+    let mut places = (middle..bounds.len()).chain(0..middle);
+    let index = places.find(|&i| bounds[i].is_finite() && number(want, i).abs() + 4.0 * bounds[i] < f32::MAX as f64)?;
     let (want, bound) = (want, bounds[index]);
     if want.ty().dtype == DType::U32 {
-        return (index, want.as_u32()[index].wrapping_add(1 + 2 * bound as u32));
+        return Some((index, want.as_u32()[index].wrapping_add(1 + 2 * bound as u32)));
     }
     let want = want.as_f32()[index];
     let mut step = 2.0 * bound.max(f32::MIN_POSITIVE as f64);
     loop {
         let have = (want as f64 + step) as f32;
         if (have as f64 - want as f64).abs() > bound {
-            return (index, have.to_bits());
+            return Some((index, have.to_bits()));
         }
         step *= 2.0;
     }

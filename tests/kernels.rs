@@ -43,6 +43,7 @@ fn cases_pass(options: Options, wanted: impl Fn(&Launch) -> bool) {
             }
         }
     }
+    assert!(runs > 100, "only {runs} runs");
     assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
 }
 

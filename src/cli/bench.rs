@@ -276,6 +276,10 @@ fn report(comparison: &Comparison, widths: &Widths, threshold: f64) -> Result<()
         out!("only the baseline has {}", borrowed(key));
     }
     let slower = comparison.ratios.iter().filter(|r| r.slower).count();
+    if comparison.ratios.is_empty() {
+        out!("nothing could be compared: the baseline has none of these cases");
+        return Ok(());
+    }
     out!("{slower} of {} are more than {threshold} times slower than the baseline", comparison.ratios.len());
     Ok(())
 }

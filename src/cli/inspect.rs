@@ -88,6 +88,9 @@ impl Chosen<'_> {
     /// The shape of its batch, for people; "" where it has none.
     fn batch(&self) -> String {
         match self.program {
+            Program::Train(b) | Program::Evaluate(b) if b.source_length == 0 => {
+                format!("{} × {}", b.rows, b.target_length)
+            }
             Program::Train(b) | Program::Evaluate(b) => {
                 format!("{} × ({} + {})", b.rows, b.source_length, b.target_length)
             }
@@ -130,6 +133,8 @@ fn choose<'a>(subject: &'a Subject, wanted: &[Which]) -> Vec<Chosen<'a>> {
 
 const PAGE: &str = "index.html";
 const KERNELS: &str = "kernels";
+/// Written last into a directory of ours: nobody else's has it.
+const MARK: &str = ".seqloom-inspect";
 
 /// Refuses what is there already, but for what an earlier inspection wrote.
 fn check_out(out: &Path) -> Result<()> {
@@ -137,9 +142,9 @@ fn check_out(out: &Path) -> Result<()> {
     let names = files::list(out)?;
     let ours = |name: &String| {
         let program = |suffix: &str| name.strip_suffix(suffix).is_some_and(|p| Which::from_str(p, false).is_ok());
-        name == PAGE || name == KERNELS || program(".dot") || program(".plan.txt")
+        name == MARK || name == PAGE || name == KERNELS || program(".dot") || program(".plan.txt")
     };
-    match names.is_empty() || (names.iter().any(|n| n == PAGE) && names.iter().all(ours)) {
+    match names.is_empty() || (names.iter().any(|n| n == MARK) && names.iter().all(ours)) {
         true => Ok(()),
         false => Err(Error::Input(format!("{} is not empty; choose another --out", out.display()))),
     }
@@ -165,6 +170,7 @@ fn write(
         let files = files_of(u, shaders, checked)?;
         all.extend(files.into_iter().map(|(name, bytes)| (format!("{KERNELS}/{name}"), bytes)));
     }
+    all.push((MARK.into(), b"an earlier inspection may be replaced by the next\n".into()));
     let all: Vec<(&str, &[u8])> = all.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
     // Ours to replace: it was looked at before.
     if !files::list(out)?.is_empty() {

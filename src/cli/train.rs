@@ -139,6 +139,9 @@ pub fn run(args: &Train) -> Result<ExitCode> {
             false => format!("{steps} steps; --set train.steps=N"),
         };
         eprintln!("{} is finished: {more} goes on, --fresh starts over", dir.display());
+        if let Some(file) = &args.profile {
+            return Err(Error::Input(format!("--profile {}: no step was left to be timed", file.display())));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     if !exists {

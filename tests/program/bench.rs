@@ -82,7 +82,8 @@ fn a_slower_kernel_fails_and_what_is_missing_is_named() {
     assert_eq!(bench("--baseline fast.json --threshold 1e30").code, Some(0));
     object["cases"][0]["kernel"] = "clop".into();
     place.write("other.json", object.to_string());
-    let other = bench("--baseline other.json").succeeds();
+    let other = bench("--baseline other.json");
+    assert_eq!(other.code, Some(1), "{}", other.out);
     assert!(other.out.contains("the baseline has no time of clip, 1024 sums"), "{}", other.out);
 }
 

@@ -24,7 +24,8 @@ fn inspect_writes_graph_plan_and_kernels() {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
     let names = place.names("seen");
-    assert_eq!(names, ["index.html", "kernels", "train.dot", "train.plan.txt", "update.dot", "update.plan.txt"]);
+    let all = [".seqloom-inspect", "index.html", "kernels", "train.dot", "train.plan.txt", "update.dot", "update.plan.txt"];
+    assert_eq!(names, all);
 
     let page = place.text("seen/index.html");
     assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
@@ -117,6 +118,10 @@ fn inspect_plans_what_it_has_no_data_for() {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
     assert!(!said.contains("update"), "{said}");
+    let said = place.run("inspect --device cpu --recipe shakespeare").succeeds().out;
+    for part in ["decoder alone, 4 layers", "train      12 × 64 ", "GPT2LMHeadModel opens it", "it names no data"] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
 }
 
 #[test]
@@ -145,6 +150,9 @@ fn inspect_refuses_in_one_line() {
     fs::create_dir(place.path("mine")).expect("a directory");
     place.write("mine/index.html", "mine");
     place.write("mine/thesis.txt", "years of work");
+    // Somebody's page, which looks like one of ours.
+    fs::create_dir(place.path("site")).expect("a directory");
+    place.write("site/index.html", "my page");
     let before = place.tree(".");
     for (arguments, parts) in [
         ("", &["inspect what?", "--recipe NAME|FILE", "--model DIR"][..]),
@@ -160,6 +168,7 @@ fn inspect_refuses_in_one_line() {
         ("--recipe tiny.toml --shaders nowhere --out new", &["nowhere: there are no .wgsl files here"]),
         ("--model nothing", &["nothing is not a model directory"]),
         ("--recipe tiny.toml --out mine", &["mine is not empty; choose another --out"]),
+        ("--recipe tiny.toml --out site", &["site is not empty; choose another --out"]),
         ("--recipe tiny.toml --out a.de", &["a.de"]),
         ("--recipe tiny.toml --set model.d_model=65536", &["takes 16384 MiB"]),
     ] {

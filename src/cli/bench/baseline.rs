@@ -104,9 +104,9 @@ impl Baseline {
 }
 
 impl Comparison {
-    /// Whether anything became slower than allowed.
+    /// Whether anything became slower than allowed, or nothing could be compared.
     pub fn failed(&self) -> bool {
-        self.ratios.iter().any(|r| r.slower)
+        self.ratios.is_empty() || self.ratios.iter().any(|r| r.slower)
     }
 
     /// Everything that is known.

@@ -8,6 +8,7 @@ use seqloom::error::Result;
 use seqloom::interchange;
 use seqloom::op::Cost;
 use seqloom::plan::Plan;
+use seqloom::recipe::ModelKind;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -19,10 +20,12 @@ pub fn opens(subject: &Subject) -> std::result::Result<&'static str, String> {
 /// The model in a line.
 pub fn model(subject: &Subject) -> String {
     let (m, p) = (&subject.recipe.model, &subject.planned.network().parameters);
+    let layers = match m.kind {
+        ModelKind::Transformer => format!("Transformer, {} + {} layers", m.encoder_layers, m.decoder_layers),
+        ModelKind::Gpt => format!("decoder alone, {} layers", m.layers),
+    };
     format!(
-        "Transformer, {} + {} layers, d_model {}, {} heads, ffn {}; {:.2} M parameters in {} tensors",
-        m.encoder_layers,
-        m.decoder_layers,
+        "{layers}, d_model {}, {} heads, ffn {}; {:.2} M parameters in {} tensors",
         m.d_model,
         m.heads,
         m.ffn,
