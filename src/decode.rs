@@ -7,7 +7,7 @@ mod beam;
 mod choose;
 mod machine;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::text::tokenizer::{BOS, EOS};
 use beam::Beam;
@@ -57,6 +57,8 @@ pub struct Options {
     pub scores: bool,
     /// How many hypotheses of a beam come back.
     pub best: usize,
+    /// Whether a model without an encoder goes on where its positions are used up, with the last half of them.
+    pub slide: bool,
 }
 
 /// Why nothing more was written.
@@ -70,6 +72,8 @@ pub enum End {
     Positions,
     /// Who watches said so.
     Stopped,
+    /// The rules leave no token.
+    Forbidden,
 }
 
 /// What became of a line.
@@ -169,7 +173,8 @@ impl Decoder {
     }
 
     /// Writes lines, each with `options.best` hypotheses, best first, where there is a beam. `watch` sees what a line has
-    /// after each token where there is none, and says whether that is enough. Errors: the device failed.
+    /// after each token where there is none, and says whether that is enough. Errors: a prompt has no tokens, the device
+    /// failed.
     pub async fn write(
         &mut self,
         network: &mut Network,
@@ -177,8 +182,11 @@ impl Decoder {
         options: &Options,
         mut watch: impl FnMut(usize, &[u32]) -> bool,
     ) -> Result<Vec<Vec<Written>>> {
+        if let Some(i) = lines.iter().position(|l| l.prompt.is_empty()) {
+            return Err(Error::Input(format!("line {}: a prompt needs a token", i + 1)));
+        }
         let model = &network.model;
-        let most = network.positions();
+        let (most, alone) = (network.positions(), model.is_decoder_only());
         let width = match options.search {
             Search::Beam(width, _) => width,
             _ => 1,
@@ -187,13 +195,17 @@ impl Decoder {
         let mut order: Vec<usize> = (0..lines.len()).collect();
         order.sort_by_key(|i| std::cmp::Reverse(length(i)));
         let prompt = lines.iter().map(|l| l.prompt.len()).max().unwrap_or(1);
-        let room = (prompt + options.most).next_multiple_of(64).min(most);
+        let end = prompt.saturating_add(options.most).min(most);
+        let room = end.next_multiple_of(64).min(most);
         let rows = most_rows(network, (room * model.d_model).max(model.vocabulary.target()), ROWS).max(width);
         self.machine.reserve(network, (lines.len() * width).next_power_of_two().min(rows), room);
         let mut all: Vec<Vec<Written>> = vec![vec![]; lines.len()];
         let mut rest = &order[..];
         while !rest.is_empty() {
-            let source = padded(length(&rest[0]).0, most);
+            // What is read at once: sources, prompts, and half of the positions where they are used up.
+            let (source, prompt) = length(&rest[0]);
+            let again = if alone && end == most { most / 2 } else { 0 };
+            let source = padded(source.max(if alone { prompt.min(most).max(again) } else { 0 }), most);
             let widest = network.model.d_model.max(network.model.ffn);
             let count = (rows / width).min(most_rows(network, source * widest, ROWS)).clamp(1, rest.len());
             let (batch, after) = rest.split_at(count);
@@ -215,22 +227,32 @@ impl Decoder {
         sources: &[Vec<u32>],
         t: &Translation,
     ) -> Result<Vec<Vec<Written>>> {
+        let numbered: Vec<(u64, &[u32])> = (0..).zip(sources).map(|(i, source)| (i, &source[..])).collect();
+        self.translate_numbered(network, &numbered, t).await
+    }
+
+    /// Like [`Decoder::translate`], for lines with numbers, which tell their random numbers apart.
+    pub async fn translate_numbered(
+        &mut self,
+        network: &mut Network,
+        sources: &[(u64, &[u32])],
+        t: &Translation,
+    ) -> Result<Vec<Vec<Written>>> {
         let end = t.marks.then_some(EOS);
         let room = network.positions() - usize::from(end.is_some());
         let begin = t.start.or(t.marks.then_some(BOS));
         let alone = network.model.is_decoder_only();
-        let line = |(i, source): (usize, &Vec<u32>)| {
-            let number = i as u64;
+        let line = |&(number, source): &(u64, &[u32])| {
             if alone {
                 return Line { source: vec![], prompt: source.iter().copied().chain(begin).collect(), number };
             }
             let source = source[..source.len().min(room)].iter().copied().chain(end).collect();
             Line { source, prompt: vec![begin.expect("a decoder starts somewhere")], number }
         };
-        let lines: Vec<Line> = sources.iter().enumerate().map(line).collect();
+        let lines: Vec<Line> = sources.iter().map(line).collect();
         let most = t.longest - usize::from(t.start.is_some());
         let Translation { search, rules, scores, best, .. } = *t;
-        let options = Options { search, rules, most, end, scores, best };
+        let options = Options { search, rules, most, end, scores, best, slide: false };
         let mut written = self.write(network, &lines, &options, |_, _| false).await?;
         if let Some(start) = t.start {
             written.iter_mut().flatten().for_each(|w| w.tokens.insert(0, start));
@@ -352,13 +374,13 @@ impl Next {
 }
 
 impl Batch<'_> {
-    /// A model with an encoder writes as far as it has positions.
+    /// Lines that may not slide end where there are no more positions; a prompt that is longer has been cut.
     fn end_without_room(&mut self, network: &Network) {
-        if network.model.is_decoder_only() {
+        if self.options.slide {
             return;
         }
         for (beam, prompt) in self.beams.iter_mut().zip(&self.prompts) {
-            if beam.live.first().is_some_and(|h| h.tokens.len() > network.positions()) {
+            if beam.live.first().is_some_and(|h| h.cached >= network.positions()) {
                 beam.end_all(*prompt, End::Positions);
             }
         }
@@ -381,6 +403,9 @@ impl Batch<'_> {
             Next::Logits(mut logits) => {
                 let mut plain = logits.clone();
                 options.rules.apply(&h.tokens, &mut logits);
+                if logits.iter().all(|l| *l == f64::NEG_INFINITY) {
+                    return beam.end_all(prompt, End::Forbidden);
+                }
                 let token = match options.search {
                     Search::Sample(sampling) => {
                         let step = (h.tokens.len() - prompt) as u64;

@@ -9,14 +9,19 @@ use crate::parameters::Parameters;
 use crate::recipe::{ModelKind, Positions, Recipe};
 use crate::tensor::{Tensor, Type};
 
+/// The longest sequence that a recipe's model is trained on.
+pub fn trained_length(recipe: &Recipe) -> usize {
+    match recipe.model.kind {
+        ModelKind::Transformer => recipe.data.max_length,
+        ModelKind::Gpt => recipe.train.block,
+    }
+}
+
 /// How many positions the network of a recipe has: `least`, and enough for its batches, which are padded to multiples
 /// of four, and for what it decodes. Learned ones are parameters: there are data.max_length of them, for a language model
 /// train.block, which never changes in a run, and neither sources nor outputs go further.
 pub fn positions(recipe: &Recipe, least: usize) -> usize {
-    let trained = match recipe.model.kind {
-        ModelKind::Transformer => recipe.data.max_length,
-        ModelKind::Gpt => recipe.train.block,
-    };
+    let trained = trained_length(recipe);
     match recipe.model.positions {
         Positions::Learned => trained,
         _ => trained.max(recipe.decode.max_length).max(least).next_multiple_of(4),

@@ -167,7 +167,7 @@ table! {
         /// N(0, 0.02), divided by the root of the stack's residual connections where a matrix comes before one.
         init: Init = Init::Xavier;
     }
-    /// What it learns from: source and target, or tsv, or builtin; exactly one of the three. A "gpt" learns from text, or
+    /// What it learns from: source and target, or tsv, or builtin, or text; exactly one of them. A "gpt" learns from text, or
     /// from pairs, reading source and target as one sequence of which it predicts the target.
     /// Paths are relative to the directory in which seqloom is started, not to the recipe's.
     data: Data {
@@ -305,7 +305,7 @@ impl Recipe {
     /// Reads a recipe's `text`, then applies `overrides`, each "section.key=value" as after `--set`.
     ///
     /// A value in an override is TOML, and what is not TOML is a string. An override that sets data.source,
-    /// data.target, data.tsv or data.builtin replaces the recipe's data: the text's sources and validation files are
+    /// data.target, data.tsv, data.text or data.builtin replaces the recipe's data: the text's sources and validation files are
     /// forgotten. An override of train.steps or train.batch_tokens replaces the text's train.epochs or train.batch_size,
     /// and what overrides leave without effect is forgotten. Nothing is opened: `file` names the text in messages, and the recipe where the text gives no name.
     ///

@@ -4,7 +4,7 @@
 use pollster::block_on;
 use seqloom::case::Draw;
 use seqloom::cpu::{Cpu, Mode};
-use seqloom::decode::{Decoder, Translation, Written};
+use seqloom::decode::{Decoder, End, Penalty, Search, Translation, Written};
 use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::graph::Graph;
@@ -226,6 +226,58 @@ fn a_line_is_translated_alike_in_every_batch_on_a_gpu() {
 #[test]
 fn a_line_is_translated_alike_in_every_batch_by_the_kernels_of_hardware() {
     translates_each_line_alone(gpu_of_hardware());
+}
+
+/// The hypotheses of a line share its source and their past, whatever is translated beside it; a beam of one is greedy.
+fn beams_are_a_lines_own(device: Device) {
+    let mut network = network(device, POSITIONS, &Model::default());
+    let lines = lines(11);
+    let beam = |width, penalty| Translation {
+        search: Search::Beam(width, penalty),
+        best: width,
+        ..Translation::greedy(None, LONGEST)
+    };
+    let mut write = |lines: &[Vec<u32>], t: &Translation| {
+        block_on(Decoder::new().translate(&mut network, lines, t)).expect("the device works")
+    };
+    for penalty in [Penalty::Gnmt(0.6), Penalty::Power(1.0)] {
+        let together = write(&lines, &beam(4, penalty));
+        for (line, together) in lines.iter().zip(&together) {
+            let alone = write(std::slice::from_ref(line), &beam(4, penalty)).remove(0);
+            assert_eq!(*together, alone, "{line:?}");
+            assert_eq!(alone.len(), 4);
+            assert!(alone.windows(2).all(|pair| pair[0].score >= pair[1].score && pair[0].tokens != pair[1].tokens));
+        }
+        let greedy = write(&lines, &Translation { scores: true, ..Translation::greedy(None, LONGEST) });
+        for (narrow, greedy) in write(&lines, &beam(1, penalty)).iter().zip(&greedy) {
+            assert_eq!(narrow[0].tokens, greedy[0].tokens);
+            assert!((narrow[0].log_probability - greedy[0].log_probability).abs() <= 1e-9);
+        }
+        // What a beam finds is likelier than what greed finds, over the penalty, for most lines.
+        let over = |w: &Written| {
+            let length = (w.tokens.len() + usize::from(w.end == End::Token)).max(1) as f64;
+            w.log_probability
+                / match penalty {
+                    Penalty::Gnmt(alpha) => ((5.0 + length) / 6.0).powf(alpha),
+                    Penalty::Power(alpha) => length.powf(alpha),
+                }
+        };
+        for found in together.iter().flatten() {
+            assert!((found.score - over(found)).abs() <= 1e-9);
+        }
+        let better = together.iter().zip(&greedy).filter(|(b, g)| b[0].score >= over(&g[0]) - 1e-9).count();
+        assert!(better >= 9, "{better} of {}", lines.len());
+    }
+}
+
+#[test]
+fn beams_are_a_lines_own_on_the_cpu() {
+    beams_are_a_lines_own(Device::cpu());
+}
+
+#[test]
+fn beams_are_a_lines_own_on_a_gpu() {
+    beams_are_a_lines_own(gpu());
 }
 
 /// Without marks of its own, a decoder that is given those of the others writes what they write, and goes on behind

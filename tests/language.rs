@@ -64,7 +64,7 @@ fn network(device: Device, model: &Model, vocabulary: usize) -> Network {
 }
 
 fn options(search: Search, most: usize) -> Options {
-    Options { search, rules: Rules::default(), most, end: None, scores: true, best: 1 }
+    Options { search, rules: Rules::default(), most, end: None, scores: true, best: 1, slide: true }
 }
 
 fn lines(prompts: &[Vec<u32>]) -> Vec<Line> {

@@ -168,6 +168,9 @@ impl AttentionArgs {
         let form = Form::of(file)?;
         let refuse = |why: String| Err(Error::Input(format!("--attention {}: {why}", file.display())));
         let ((most_lines, most_tokens), m) = (form.most(), &loaded.network.model);
+        if m.is_decoder_only() {
+            return refuse("so far only models with an encoder show what they look at".into());
+        }
         if lines.is_empty() {
             return refuse("there is no text on standard input".into());
         }

@@ -98,9 +98,27 @@ impl Data {
         let t = &recipe.train;
         let pairs = match self {
             Data::Text(text) => {
+                if t.batch_size == 0 && t.batch_tokens < t.block {
+                    let (batch, block) = (t.batch_tokens, t.block);
+                    return Err(Error::Input(format!(
+                        "train.batch_tokens = {batch} is less than a block: set it to at least train.block = {block}"
+                    )));
+                }
                 let rows = if t.batch_size > 0 { t.batch_size } else { t.batch_tokens / t.block };
-                let batches = |text: &str| Batches::text(tokenizers.source().encode_text(text), t.block, rows);
-                return Ok(Sets { train: batches(&text.train)?, valid: batches(&text.valid)?, dropped: 0 });
+                let batches = |text: &str, what| {
+                    let tokens = tokenizers.source().encode_text(text);
+                    match tokens.len() > t.block {
+                        true => Batches::text(tokens, t.block, rows),
+                        false => Err(Error::Input(format!(
+                            "the {} tokens to {what} are less than train.block = {} and one more; give a longer text, lower \
+                             train.block, or change data.valid_fraction",
+                            tokens.len(),
+                            t.block
+                        ))),
+                    }
+                };
+                let (train, valid) = (batches(&text.train, "train on")?, batches(&text.valid, "validate on")?);
+                return Ok(Sets { train, valid, dropped: 0 });
             }
             Data::Pairs(pairs) => pairs,
         };
@@ -204,7 +222,7 @@ pub fn unfit(recipe: &Recipe, longest: &str) -> String {
     };
     match recipe.model.kind {
         ModelKind::Transformer => format!("{short}more than {longest} tokens on a side{mark}"),
-        ModelKind::Gpt => format!("an empty side, or more than {longest} tokens in all, the last not counted"),
+        ModelKind::Gpt => format!("nothing to go on from, or more than {longest} tokens in all, the last not counted"),
     }
 }
 

@@ -8,7 +8,7 @@ use seqloom::recipe::{self, Decode};
 /// Arguments of the commands that write.
 #[derive(Args, Clone)]
 pub struct DecodingArgs {
-    /// Hypotheses side by side; 1 = greedy [default: decode.beam]
+    /// Hypotheses side by side; 1 = greedy [default: decode.beam; 'generate' draws by chance]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64), help_heading = "Decoding")]
     beam: Option<u64>,
     /// With a beam: the exponent by which long outputs are preferred [default: decode.length_penalty]
@@ -29,9 +29,9 @@ pub struct DecodingArgs {
     /// Draw among tokens at least this times as likely as the most likely one only
     #[arg(long, value_name = "P", help_heading = "Decoding")]
     min_p: Option<f64>,
-    /// Seed of what is drawn; a line's text does not depend on the other lines
-    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Decoding")]
-    seed: u64,
+    /// Seed of what is drawn, 1 unless set; a line's text does not depend on the other lines
+    #[arg(long, value_name = "N", help_heading = "Decoding")]
+    seed: Option<u64>,
     /// Make tokens that occurred less likely: above 1
     #[arg(long, value_name = "F", help_heading = "Decoding")]
     repetition_penalty: Option<f64>,
@@ -66,6 +66,9 @@ impl DecodingArgs {
             }
             return self.sampling().map(Search::Sample);
         }
+        if self.seed.is_some() {
+            return fail("--seed has no effect: nothing is drawn by chance; set --temperature too".into());
+        }
         let width = self.beam.map_or(recipe.beam, |n| n as usize);
         let alpha = self.length_penalty.unwrap_or(recipe.length_penalty);
         check("--length-penalty", alpha, |a| (0.0..=10.0).contains(&a), "from 0 to 10")?;
@@ -88,9 +91,9 @@ impl DecodingArgs {
             top_k: self.top_k.unwrap_or(0),
             top_p: self.top_p.unwrap_or(1.0),
             min_p: self.min_p.unwrap_or(0.0),
-            seed: self.seed,
+            seed: self.seed.unwrap_or(1),
         };
-        check("--temperature", s.temperature, |t| t > 0.0 && t.is_finite(), "above 0; leave it out for the likeliest")?;
+        check("--temperature", s.temperature, |t| t > 0.0 && t.is_finite(), "above 0; --beam 1 takes the likeliest")?;
         check("--top-p", s.top_p, |p| p > 0.0 && p <= 1.0, "above 0 and at most 1")?;
         check("--min-p", s.min_p, |p| (0.0..=1.0).contains(&p), "from 0 to 1")?;
         Ok(s)

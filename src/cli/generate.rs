@@ -12,7 +12,7 @@ use seqloom::models::transformer::Transformer;
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::corpus;
-use seqloom::text::tokenizer::{Tokenizer, Tokenizers, UNK};
+use seqloom::text::tokenizer::{BOS, Tokenizer, Tokenizers, UNK};
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,6 +53,12 @@ struct Loaded {
     decoder: Decoder,
 }
 
+/// What a text is after its prompt: tokens of words know the space between them only side by side.
+fn behind(tokenizer: &Tokenizer, prompt: &[u32], written: &[u32]) -> String {
+    let (before, all) = (tokenizer.decode(prompt), tokenizer.decode(&[prompt, written].concat()));
+    all.strip_prefix(&before).map_or_else(|| tokenizer.decode(written), str::to_string)
+}
+
 /// Goes on with the prompt or with each line of standard input. One text is written as it comes, prompt included; of
 /// several each is one line, in which line ends read `\n`.
 pub fn run(args: &Generate) -> Result<ExitCode> {
@@ -67,7 +73,11 @@ pub fn run(args: &Generate) -> Result<ExitCode> {
         end: None,
         scores: args.decoding.scores,
         best: args.decoding.best(),
+        slide: true,
     };
+    if let (Search::Beam(..), [_, ..]) = (options.search, &args.stop[..]) {
+        return Err(Error::Input("--stop ends a text while it is written, and a beam writes several; leave out --beam".into()));
+    }
     if args.prompt.is_none() && std::io::stdin().is_terminal() {
         return converse(args, &mut loaded, &options);
     }
@@ -92,11 +102,11 @@ pub fn run(args: &Generate) -> Result<ExitCode> {
     }
     let since = Instant::now();
     let Loaded { tokenizer, network, decoder, .. } = &mut loaded;
-    let watch = |_, tokens: &[u32]| stop_in(&args.stop, &tokenizer.decode(tokens)).is_some();
+    let watch = |i: usize, tokens: &[u32]| stop_in(&args.stop, &behind(tokenizer, &lines[i].prompt, tokens)).is_some();
     let written = block_on(decoder.write(network, &lines, &options, watch))?;
     for (line, hypotheses) in written.iter().enumerate() {
         for w in hypotheses {
-            let text = tokenizer.decode(&w.tokens);
+            let text = behind(tokenizer, &lines[line].prompt, &w.tokens);
             let text = &text[..stop_in(&args.stop, &text).unwrap_or(text.len())];
             let text = format!("{}{text}", prompts[line / samples]).replace('\n', "\\n").replace('\r', "\\r");
             match args.decoding.scores {
@@ -127,7 +137,8 @@ fn converse(args: &Generate, loaded: &mut Loaded, options: &Options) -> Result<E
 
 /// Writes one text as its tokens come.
 fn stream(args: &Generate, loaded: &mut Loaded, options: &Options, prompt: &str, number: u64) -> Result<ExitCode> {
-    let line = Line { source: vec![], prompt: loaded.encode(prompt), number };
+    let tokens = loaded.encode(prompt);
+    let line = Line { source: vec![], prompt: tokens.clone(), number };
     let since = Instant::now();
     let Loaded { tokenizer, network, decoder, .. } = loaded;
     let mut shown = 0;
@@ -144,10 +155,10 @@ fn stream(args: &Generate, loaded: &mut Loaded, options: &Options, prompt: &str,
     };
     print(prompt)?;
     let beam = matches!(options.search, Search::Beam(..));
-    let written =
-        block_on(decoder.write(network, &[line], options, |_, tokens| show(&tokenizer.decode(tokens), false)))?;
+    let text = |written: &[u32]| behind(tokenizer, &tokens, written);
+    let written = block_on(decoder.write(network, &[line], options, |_, written| show(&text(written), false)))?;
     let written = &written[0][0];
-    show(&tokenizer.decode(&written.tokens), true);
+    show(&text(&written.tokens), true);
     failed?;
     print("\n")?;
     if args.decoding.scores {
@@ -177,12 +188,12 @@ fn stop_in(stops: &[String], text: &str) -> Option<usize> {
 
 /// Bytes at the end of a text that more tokens may change: the beginning of a stop, or of a character.
 fn held_back(stops: &[String], text: &str) -> usize {
-    let broken = text.len() - text.trim_end_matches('\u{fffd}').len();
+    let whole = text.trim_end_matches('\u{fffd}');
     let begins = |stop: &String| {
         let lengths = stop.char_indices().map(|(at, _)| at).skip(1);
-        lengths.filter(|&n| text.ends_with(&stop[..n])).max().unwrap_or(0)
+        lengths.filter(|&n| whole.ends_with(&stop[..n])).max().unwrap_or(0)
     };
-    stops.iter().map(begins).max().unwrap_or(0).max(broken)
+    stops.iter().map(begins).max().unwrap_or(0) + text.len() - whole.len()
 }
 
 fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
@@ -207,7 +218,11 @@ fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
 impl Loaded {
     /// A prompt as tokens; where there are none, a line end.
     fn encode(&self, prompt: &str) -> Vec<u32> {
-        let tokens = self.tokenizer.encode_text(if prompt.is_empty() { NOTHING } else { prompt });
+        let mut tokens = self.tokenizer.encode_text(if prompt.is_empty() { NOTHING } else { prompt });
+        if tokens.is_empty() {
+            // Words know no white space.
+            tokens.push(BOS);
+        }
         let unknown = tokens.iter().filter(|t| **t == UNK).count();
         if unknown > 0 {
             eprintln!("warning: {unknown} tokens of the prompt {prompt:?} are not in the model's vocabulary");
@@ -231,5 +246,6 @@ mod tests {
         assert_eq!(stop_in(&stops, "EN D\n"), None);
         assert_eq!([held_back(&stops, "the E"), held_back(&stops, "the EN"), held_back(&stops, "a\n")], [1, 2, 1]);
         assert_eq!([held_back(&stops, "the"), held_back(&[], "é\u{fffd}")], [0, 3]);
+        assert_eq!(held_back(&["Eé".to_string()], "xE\u{fffd}"), 4);
     }
 }

@@ -9,8 +9,8 @@ use pollster::block_on;
 use seqloom::decode::{Decoder, End, Penalty, Search, Translation, Written};
 use seqloom::error::{Error, Result};
 use seqloom::models::transformer::Transformer;
-use seqloom::network::{Network, positions};
-use seqloom::recipe::{self, Recipe};
+use seqloom::network::{Network, positions, trained_length};
+use seqloom::recipe::{self, ModelKind, Recipe};
 use seqloom::text::corpus;
 use seqloom::text::tokenizer::Tokenizers;
 use std::io::Read;
@@ -100,9 +100,9 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
     let spoken: Vec<usize> = (0..lines.len()).filter(|&i| !lines[i].trim().is_empty()).collect();
     let numbered: Vec<(usize, &[u32])> = spoken.iter().map(|&i| (i, &sources[i][..])).collect();
     args.attention.check_lines(&loaded, &numbered)?;
-    let chosen: Vec<Vec<u32>> = spoken.iter().map(|&i| sources[i].clone()).collect();
+    let chosen: Vec<(u64, &[u32])> = numbered.iter().map(|&(i, source)| (i as u64, source)).collect();
     let since = std::time::Instant::now();
-    let written = block_on(loaded.decoder.translate(&mut loaded.network, &chosen, &translation))?;
+    let written = block_on(loaded.decoder.translate_numbered(&mut loaded.network, &chosen, &translation))?;
     let tokens: usize = written.iter().map(|w| w[0].tokens.len()).sum();
     warn_of_unfinished(&spoken, &written, &loaded.recipe);
     let mut translations = vec![String::new(); lines.len()];
@@ -127,7 +127,7 @@ pub fn run(args: &Translate) -> Result<ExitCode> {
 
 /// Says once that some lines are longer than the model was trained for.
 pub fn warn_of_longer(sources: &[Vec<u32>], recipe: &Recipe) {
-    let (trained, mark) = (recipe.data.max_length, usize::from(recipe.data.marks));
+    let (trained, mark) = (trained_length(recipe), usize::from(recipe.data.marks));
     let longer = sources.iter().filter(|s| s.len() + mark > trained).count();
     if longer > 0 {
         eprintln!("warning: {longer} lines have more than the {trained} tokens that the model was trained for");
@@ -139,7 +139,10 @@ fn warn_of_long(sources: &[Vec<u32>], recipe: &Recipe, positions: usize) {
     warn_of_longer(sources, recipe);
     let mark = usize::from(recipe.data.marks);
     for (i, _) in sources.iter().enumerate().filter(|(_, s)| s.len() + mark > positions) {
-        eprintln!("warning: line {} has more than {positions} tokens and is cut there", i + 1);
+        match recipe.model.kind {
+            ModelKind::Transformer => eprintln!("warning: line {} has more than {positions} tokens and is cut there", i + 1),
+            ModelKind::Gpt => eprintln!("warning: of line {} only the last {positions} tokens are read", i + 1),
+        }
     }
 }
 

@@ -70,12 +70,18 @@ impl Beam {
         for (i, mut logits) in logits.into_iter().enumerate() {
             let h = &self.live[i];
             options.rules.apply(&h.tokens, &mut logits);
+            if logits.iter().all(|l| *l == f64::NEG_INFINITY) {
+                continue;
+            }
             log_softmax(&mut logits);
             let best = largest(&logits, 2 * self.width);
             candidates.extend(best.into_iter().map(|token| (h.log_probability + logits[token], i, token)));
         }
         candidates.retain(|c| c.0 > f64::NEG_INFINITY);
         candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        if candidates.is_empty() {
+            return self.end_all(prompt, End::Forbidden);
+        }
         let before = std::mem::take(&mut self.live);
         for (rank, (log_probability, i, token)) in candidates.into_iter().enumerate() {
             if options.end == Some(token as u32) {
@@ -96,7 +102,7 @@ impl Beam {
         self.rank();
         if let (Some(penalty), Some(best), true) = (self.penalty, self.live.first(), self.done.len() >= self.width) {
             // Probabilities only fall, and no penalty is larger than that of the longest line.
-            let reachable = best.log_probability / penalty.of(options.most.max(1) + 1).max(penalty.of(length + 1));
+            let reachable = best.log_probability / penalty.of(options.most.saturating_add(1)).max(penalty.of(length + 1));
             if reachable <= self.done[self.width - 1].score {
                 self.live.clear();
             }

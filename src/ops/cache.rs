@@ -9,7 +9,7 @@ use crate::tensor::{Tensor, Type};
 
 /// Writes rows into a cache. Inputs: cache (N, S, C), x (B, T, C), slot (B), the row of the cache that a batch goes to, and
 /// start (B), its first position there; the output takes the cache over. What is behind the cache's last position is left
-/// out. No two batches may have one slot.
+/// out. Batches with one slot must write the same there.
 #[derive(Debug)]
 pub struct CacheAppend;
 

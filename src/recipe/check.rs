@@ -16,7 +16,7 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let (d, t) = (&recipe.data, &recipe.train);
     let sgd = t.optimizer == Optimizer::Sgd;
     let only = |what: &str| format!("only {what} reads it");
-    let validation = d.builtin != Builtin::None || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
+    let validation = d.text.is_empty() && d.builtin != Builtin::None || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
     let gpt = recipe.model.kind == ModelKind::Gpt;
     let (by_gpt, by_others) = (only("the kind \"gpt\""), "the kind \"gpt\" does not read it".to_string());
     let pairs = ["data.max_length", "tokenizer.shared", "model.encoder_layers", "model.decoder_layers", "decode.start"];
@@ -34,6 +34,8 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
         (d.builtin == Builtin::None, "data.pairs", "only the built-in corpora have so many".into()),
         (made, "data.pairs", "there are so many and no more".into()),
         (!d.text.is_empty(), "data.marks", "a text has none".into()),
+        (!d.text.is_empty(), "decode.beam", "'seqloom generate --beam' says so".into()),
+        (!d.text.is_empty(), "decode.max_length", "'seqloom generate --max-tokens' says so".into()),
         (validation, "data.valid_fraction", "there are pairs to validate on".into()),
     ];
     keys.into_iter().chain(of_kind).chain(of_pairs).filter(|(idle, ..)| *idle).map(|(_, key, why)| (key, why)).collect()
@@ -185,6 +187,10 @@ fn validation(recipe: &Recipe) -> Option<Conflict> {
         [source, tsv] => Some(Conflict {
             keys: vec![tsv, source],
             text: format!("{tsv}: {source} is set too; keep one of data.valid_source with data.valid_target, {tsv}"),
+        }),
+        [key] if !data.text.is_empty() => Some(Conflict {
+            keys: vec![key, "data.text"],
+            text: format!("{key}: a text is validated on its own end, see data.valid_fraction; leave it out"),
         }),
         [key] if data.builtin != Builtin::None => Some(Conflict {
             keys: vec![key, "data.builtin"],

@@ -13,7 +13,7 @@ use seqloom::text::bleu::corpus_bleu;
 use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
-use seqloom::text::tokenizer::Tokenizers;
+use seqloom::text::tokenizer::{BOS, Tokenizers};
 use seqloom::train::{Metrics, Trainer};
 use std::path::Path;
 use std::sync::Arc;
@@ -234,9 +234,13 @@ fn sample(
     most: usize,
 ) -> Result<String> {
     let sampling = Sampling { temperature: 0.8, top_k: 0, top_p: 1.0, min_p: 0.0, seed: trainer.recipe.train.seed };
-    let line = Line { source: vec![], prompt: tokenizers.target().encode_text(start), number: 0 };
+    let mut prompt = tokenizers.target().encode_text(start);
+    if prompt.is_empty() {
+        prompt.push(BOS);
+    }
+    let line = Line { source: vec![], prompt, number: 0 };
     let search = Search::Sample(sampling);
-    let options = Options { search, rules: Rules::default(), most, end: None, scores: false, best: 1 };
+    let options = Options { search, rules: Rules::default(), most, end: None, scores: false, best: 1, slide: true };
     let written = block_on(decoder.write(&mut trainer.network, &[line], &options, |_, _| false))?;
     Ok(tokenizers.target().decode(&written[0][0].tokens))
 }

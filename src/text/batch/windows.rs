@@ -17,8 +17,7 @@ impl Windows {
         match tokens.len() > block {
             true => Ok(Windows { tokens, block }),
             false => Err(Error::Input(format!(
-                "a text of {} tokens has no block of train.block = {block} and one more; give a longer text, or lower \
-                 train.block or raise data.valid_fraction",
+                "a text of {} tokens has no block of {block} and one more",
                 tokens.len()
             ))),
         }
@@ -56,5 +55,48 @@ impl Windows {
         batch.target_out[row * self.block..][..length].copy_from_slice(&self.tokens[start + 1..][..length]);
         batch.target_lengths[row] = length as u32;
         batch.tokens += length as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::batch::Batches;
+
+    /// Every cut of texts around the lengths of one and two blocks.
+    #[test]
+    fn windows_lie_within_the_text_and_a_sweep_covers_it_once() {
+        for length in [5, 6, 8, 9, 10, 37] {
+            let tokens: Vec<u32> = (0..length).collect();
+            let set = Batches::text(tokens.clone(), 4, 3).expect("a block and one more");
+            let mut offsets = std::collections::HashSet::new();
+            for epoch in 0..40 {
+                let plans = set.epoch(1, epoch);
+                assert_eq!(plans.iter().map(|p| p.examples.len()).sum::<usize>(), set.count());
+                let mut starts: Vec<usize> = plans.iter().flat_map(|p| p.examples.clone()).collect();
+                starts.sort_unstable();
+                assert!(starts.windows(2).all(|pair| pair[1] - pair[0] == 4), "{starts:?}");
+                assert!(starts.last().expect("a window") + 4 < tokens.len(), "{starts:?} of {length}");
+                offsets.insert(starts[0]);
+                for plan in &plans {
+                    let batch = set.build(plan);
+                    let rows = plan.examples.len();
+                    assert_eq!(batch.tokens as usize, 4 * rows);
+                    for (read, next) in batch.target_in[..4 * rows].iter().zip(&batch.target_out) {
+                        assert_eq!(read + 1, *next);
+                    }
+                }
+            }
+            // With room to spare every offset comes up.
+            let spare = (length as usize - 1 - 4 * set.count()).min(3);
+            assert_eq!(offsets.len(), spare + 1, "{length}");
+            let predicted = |plan| {
+                let batch = set.build(&plan);
+                batch.target_out.iter().copied().filter(|t| *t < length).collect::<Vec<u32>>()
+            };
+            let swept: Vec<u32> = set.in_order().into_iter().flat_map(predicted).collect();
+            assert_eq!(swept, (1..length).collect::<Vec<u32>>());
+        }
+        assert!(Batches::text(vec![1; 4], 4, 3).is_err());
     }
 }
