@@ -81,7 +81,9 @@ fn row_errors(op: &Attention, x: &[&Tensor], e: &Extents, index: usize, t: usize
         let inputs = total(e.query(x[3], index, t)) + total(e.key(x[2], index, s));
         let flushed = TINY * (row.kept[s] * (inputs + e.size as f64) + 2.0);
         let slip = row.p[s] * (gamma(e.size + 4) * d_p + 4.0 * U * delta + flushed);
-        [p, slip + p * (d_p + delta) + 4.0 * U * row.d_s[s].abs() + TINY]
+        // The product with the scale is what is flushed.
+        let product = 2.0 * TINY / op.scale.min(1.0) as f64;
+        [p, slip + p * (d_p + delta) + 4.0 * U * row.d_s[s].abs() + product]
     };
     (0..row.p.len()).map(one).collect()
 }
