@@ -174,7 +174,10 @@ fn a_recipe_is_timed() {
     let seen = json(&place.run(&format!("inspect --recipe multi30k --device cpu --json {set}")).succeeds());
     for tokens in ["", "--tokens 4x4x1"] {
         let timed = place.run(&format!("bench --recipe multi30k --device cpu --steps 1 --json {set} {tokens}"));
-        let timed = json(&timed.succeeds());
+        let timed = timed.succeeds();
+        let warned = timed.err.contains("warning: the recipe names no data; the steps are on random tokens, pairs of ");
+        assert_eq!(warned, tokens.is_empty(), "{}", timed.err);
+        let timed = json(&timed);
         assert!(timed["data"].as_str().is_some_and(|data| data.starts_with("random tokens, ")), "{timed}");
         assert_eq!(timed["parameters"], seen["parameters"], "{tokens}");
     }

@@ -99,7 +99,8 @@ fn real(recipe: &Recipe) -> Result<Material> {
         Ok(data) => data,
         Err(why) => {
             let (batches, vocabulary, what) = train::nominal(recipe, None)?;
-            let about = format!("random tokens, {what}: {why}");
+            let about = format!("random tokens, {what}");
+            eprintln!("warning: {why}; the steps are on {about}");
             return Ok(Material { vocabulary, train: batches.clone(), valid: batches, about });
         }
     };

@@ -133,7 +133,8 @@ pub fn run(args: &Inspect) -> Result<ExitCode> {
         false => of_cases(&limits),
     };
     let total = used.iter().map(|u| weight(u.cost)).sum::<u64>();
-    let rooms: BTreeSet<(&str, &str)> = cases(1).iter().map(|(room, case)| (case.op.name(), *room)).collect();
+    let all = if op.is_some() { cases(1) } else { vec![] };
+    let rooms: BTreeSet<(&str, &str)> = all.iter().map(|(room, case)| (case.op.name(), *room)).collect();
     let names = |u: &Use| {
         let rooms = rooms.iter().filter(|(op, _)| u.ops.contains(op)).map(|(_, room)| *room);
         [u.launch.shader.name].into_iter().chain(u.ops.iter().copied()).chain(rooms).collect()

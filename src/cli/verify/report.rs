@@ -57,8 +57,8 @@ impl Line {
             "error_over_bound": number(w.ratio), "gradient_error": self.gradient.as_ref().map(|g| number(g.error)),
             "guard_bands_intact": self.outcome.torn.is_empty() });
         if !self.passed() {
-            object["worst"] = json!({ "output": w.output, "type": w.ty.to_string(), "index": w.index, "have": number(w.have),
-                "want": number(w.want), "bound": number(w.bound), "beyond": w.beyond });
+            object["worst"] = json!({ "output": w.output, "type": w.ty.to_string(), "index": w.index,
+                "have": number(w.have), "want": number(w.want), "bound": number(w.bound), "beyond": w.beyond });
             object["torn_bindings"] = json!(self.outcome.torn);
         }
         object
