@@ -304,7 +304,7 @@ mod tests {
     use super::Launched;
     use std::collections::BTreeSet;
 
-    /// A baseline finds a kernel by its key.
+    /// A baseline finds a kernel by its key: operations that share a shader name their cases differently.
     #[test]
     fn no_two_kernels_have_one_key() {
         for adapter in seqloom::verify::adapters() {
