@@ -22,6 +22,7 @@ mod plot;
 mod recipes;
 mod report;
 mod run_dir;
+mod select;
 mod train;
 mod translate;
 mod verify;

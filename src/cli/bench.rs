@@ -9,7 +9,7 @@ mod row;
 mod steps;
 
 use super::device::{INSTALL, choose, options};
-use super::{DeviceArgs, files};
+use super::{DeviceArgs, files, select};
 use baseline::{Baseline, Comparison, Key};
 use clap::Args;
 use limits::Roofline;
@@ -18,8 +18,9 @@ use pollster::block_on;
 use row::{Candidate, Row, Widths};
 use seqloom::case::Draw;
 use seqloom::error::{Error, Result};
-use seqloom::gpu::{Gpu, Options};
+use seqloom::gpu::Gpu;
 use seqloom::large::Large;
+use seqloom::op::{Adapter, Launch};
 use seqloom::tensor::Type;
 use serde_json::json;
 use std::path::PathBuf;
@@ -31,8 +32,8 @@ use std::rc::Rc;
 pub struct Bench {
     #[command(flatten)]
     device: DeviceArgs,
-    /// Only the operations whose room or kernel has this in its name
-    #[arg(long)]
+    /// Only the operations whose room, name or shader has this in its name
+    #[arg(long, value_name = "NAME")]
     op: Option<String>,
     /// Only the cases with this in their name
     #[arg(long)]
@@ -80,10 +81,6 @@ impl Bench {
         if self.quick { self.seconds / 10.0 } else { self.seconds }
     }
 
-    fn has_op(&self, room: &str, kernel: &str) -> bool {
-        self.op.as_ref().is_none_or(|word| room.contains(word.as_str()) || kernel.contains(word.as_str()))
-    }
-
     fn has_shape(&self, case: &str) -> bool {
         self.shape.as_ref().is_none_or(|word| case.contains(word.as_str()))
     }
@@ -109,18 +106,11 @@ pub fn run(args: &Bench) -> Result<ExitCode> {
     let mut gpu = block_on(Gpu::open(&found, options.clone()))?;
     let device = format!("{} ({})", found.name(), found.driver());
     eprintln!("device: {device}");
-    // What the adapter can do does not depend on checks.
-    let mut bare = match options.checked {
-        true => Some(block_on(Gpu::open(&found, Options::default()))?),
-        false => None,
-    };
-    if options.checked {
-        eprintln!("warning: shaders run with bounds and loop checks, which take time; --unchecked leaves them out");
-    }
+    let mut bare = limits::bare(&found, &options)?;
     if let Some(baseline) = baseline.as_ref().filter(|b| b.device != device) {
         eprintln!("warning: the baseline was taken on {}", baseline.device);
     }
-    let candidates = select(args, &gpu)?;
+    let candidates = candidates(args, &gpu.limits().adapter)?;
     let widths = Widths::of(&candidates);
     let limits =
         |gpu: &mut Gpu| if args.quick { limits::measure_for(gpu, args.budget()) } else { limits::measure(gpu) };
@@ -148,18 +138,17 @@ pub fn run(args: &Bench) -> Result<ExitCode> {
         drift(&roofline, &limits(bare.as_mut().unwrap_or(&mut gpu))?);
     }
     let wrong = rows.iter().filter(|r| r.times.is_err()).count();
-    let comparison = baseline.map(|b| compare(args, &b, &rows));
+    let comparison = baseline.map(|b| compare(args, &b, &rows, &gpu.limits().adapter));
     if args.json {
         let cases: Vec<_> = rows.iter().map(|r| r.json(&roofline)).collect();
-        let Roofline { flops, bytes, dispatch, submission } = roofline;
-        let limits = json!({ "flops_per_second": flops, "bytes_per_second": bytes, "dispatch_seconds": dispatch,
-            "submission_seconds": submission });
         let against = comparison.as_ref().map(|c| c.json(args.threshold));
-        out!("{}", json!({ "device": device, "limits": limits, "wrong": wrong, "cases": cases, "baseline": against }));
+        let object = json!({ "device": device, "limits": roofline.json(), "wrong": wrong, "cases": cases,
+            "baseline": against });
+        out!("{object}");
     } else {
         summary(&rows, &roofline)?;
         if let Some(comparison) = &comparison {
-            report(comparison, &widths, args.threshold)?;
+            report(comparison, &rows, &widths, args.threshold)?;
         }
     }
     if let Some(path) = &args.svg {
@@ -169,9 +158,38 @@ pub fn run(args: &Bench) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// A large case, and how it may be launched.
+struct Launched {
+    room: &'static str,
+    large: Rc<Large>,
+    launches: Vec<Launch>,
+}
+
+impl Launched {
+    fn all(adapter: &Adapter) -> Vec<Launched> {
+        let of = |(room, large): (&'static str, Large)| {
+            let x: Vec<&Type> = large.inputs.iter().map(|i| &i.ty).collect();
+            let launches = large.op.launches(&x, &large.outputs().iter().collect::<Vec<_>>(), adapter);
+            Launched { room, large: Rc::new(large), launches }
+        };
+        seqloom::ops::large().into_iter().map(of).collect()
+    }
+
+    /// What `--op` may call it.
+    fn names(&self) -> Vec<&'static str> {
+        let shaders = self.launches.iter().map(|launch| launch.shader.name);
+        [self.room, self.large.op.name()].into_iter().chain(shaders).collect()
+    }
+
+    fn candidates(self) -> impl Iterator<Item = Candidate> {
+        let Launched { room, large, launches } = self;
+        let candidate = move |(i, launch)| Candidate { room, large: large.clone(), launch, default: i == 0 };
+        launches.into_iter().enumerate().map(candidate)
+    }
+}
+
 /// The kernels that the arguments ask for. Errors: there are none, and what there is.
-fn select(args: &Bench, gpu: &Gpu) -> Result<Vec<Candidate>> {
-    let mut all: Vec<(&'static str, Large)> = seqloom::ops::large();
+fn candidates(args: &Bench, adapter: &Adapter) -> Result<Vec<Candidate>> {
     let nothing = |what: &str, word: &Option<String>, mut there: Vec<&str>| {
         there.retain(|name| !name.is_empty());
         there.sort();
@@ -179,31 +197,18 @@ fn select(args: &Bench, gpu: &Gpu) -> Result<Vec<Candidate>> {
         let word = word.as_deref().unwrap_or_default();
         Error::Input(format!("no {what} has {word} in its name; there are {}", there.join(", ")))
     };
-    if !all.iter().any(|(room, large)| args.has_op(room, large.op.name())) {
-        let names = all.iter().flat_map(|(room, large)| [*room, large.op.name()]).collect();
-        return Err(nothing("operation", &args.op, names));
+    let mut all = select::select(Launched::all(adapter), args.op.as_deref(), Launched::names)?;
+    if !all.iter().any(|l| args.has_shape(&l.large.name)) {
+        return Err(nothing("case", &args.shape, all.iter().map(|l| l.large.name.as_str()).collect()));
     }
-    all.retain(|(room, large)| args.has_op(room, large.op.name()));
-    if !all.iter().any(|(_, large)| args.has_shape(&large.name)) {
-        return Err(nothing("case", &args.shape, all.iter().map(|(_, large)| large.name.as_str()).collect()));
-    }
-    all.retain(|(_, large)| args.has_shape(&large.name));
+    all.retain(|l| args.has_shape(&l.large.name));
     if args.quick {
         let mut seen = std::collections::HashSet::new();
-        all.retain(|(_, large)| seen.insert(large.op.name()));
+        all.retain(|l| seen.insert(l.large.op.name()));
     }
     // The rooms are in order; within a room an operation's cases stand together.
-    all.sort_by_key(|(room, large)| (*room, large.op.name()));
-    let adapter = &gpu.limits().adapter;
-    let mut candidates = vec![];
-    for (room, large) in all {
-        let x: Vec<&Type> = large.inputs.iter().map(|i| &i.ty).collect();
-        let launches = large.op.launches(&x, &large.outputs().iter().collect::<Vec<_>>(), adapter);
-        let large = Rc::new(large);
-        for (i, launch) in launches.into_iter().enumerate() {
-            candidates.push(Candidate { room, large: large.clone(), launch, default: i == 0 });
-        }
-    }
+    all.sort_by_key(|l| (l.room, l.large.op.name()));
+    let mut candidates: Vec<Candidate> = all.into_iter().flat_map(Launched::candidates).collect();
     let wanted = |c: &Candidate| args.has_variant(&c.launch.variant, c.default);
     if !candidates.iter().any(wanted) {
         let names = candidates.iter().map(|c| c.launch.variant.as_str()).collect();
@@ -248,32 +253,42 @@ fn summary(rows: &[Row], roofline: &Roofline) -> Result<()> {
     Ok(())
 }
 
-fn compare(args: &Bench, baseline: &Baseline, rows: &[Row]) -> Comparison {
+fn compare(args: &Bench, baseline: &Baseline, rows: &[Row], adapter: &Adapter) -> Comparison {
     let owned = |key: [&str; 3]| -> Key { key.map(String::from) };
     let seconds = |r: &Row| r.times.as_ref().ok().map(|t| t.median());
     let now: Vec<(Key, Option<f64>)> = rows.iter().map(|r| (owned(r.candidate.key()), seconds(r))).collect();
-    let rooms: Vec<(&str, &str)> = rows.iter().map(|r| (r.candidate.large.op.name(), r.candidate.room)).collect();
+    let all = Launched::all(adapter);
+    let has_op = |kernel: &str, case: &str| {
+        let Some(word) = &args.op else { return true };
+        let of = all.iter().filter(|l| l.launches.iter().any(|launch| launch.shader.name == kernel));
+        let (same, others): (Vec<&Launched>, Vec<&Launched>) = of.partition(|l| l.large.name == case);
+        // A case that is no more was one of an operation that has other cases with this kernel.
+        let of = if same.is_empty() { others } else { same };
+        select::named(word, &[kernel]) || of.iter().any(|l| select::named(word, &l.names()))
+    };
     // --quick leaves cases out that nobody asked to leave out.
-    baseline.compare(&now, args.threshold, |[op, case, variant], default| {
-        let room = rooms.iter().find(|(name, _)| name == op).map_or(op.as_str(), |(_, room)| room);
-        !args.quick && args.has_op(room, op) && args.has_shape(case) && args.has_variant(variant, default)
+    baseline.compare(&now, args.threshold, |[kernel, case, variant], default| {
+        !args.quick && has_op(kernel, case) && args.has_shape(case) && args.has_variant(variant, default)
     })
 }
 
-fn report(comparison: &Comparison, widths: &Widths, threshold: f64) -> Result<()> {
-    let borrowed =
-        |key: &'_ Key| -> String { key.iter().filter(|w| !w.is_empty()).cloned().collect::<Vec<_>>().join(", ") };
+fn report(comparison: &Comparison, rows: &[Row], widths: &Widths, threshold: f64) -> Result<()> {
+    // In the words of the table, where it is in the table.
+    let words = |key: &'_ Key| -> Key {
+        let row = rows.iter().find(|row| row.candidate.key() == key.each_ref().map(String::as_str));
+        row.map_or_else(|| key.clone(), |row| row.candidate.words().map(String::from))
+    };
+    let listed = |key: &Key| words(key).into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
     out!("\nagainst the baseline: ms then, ms now, ratio");
     for r in &comparison.ratios {
-        let [op, case, variant] = &r.key;
         let verdict = if r.slower { "SLOWER" } else { "" };
-        out!("{}", widths.ratio([op, case, variant], [r.then, r.now], verdict));
+        out!("{}", widths.ratio(words(&r.key).each_ref().map(String::as_str), [r.then, r.now], verdict));
     }
     for key in &comparison.new {
-        out!("the baseline has no time of {}", borrowed(key));
+        out!("the baseline has no time of {}", listed(key));
     }
     for key in &comparison.gone {
-        out!("only the baseline has {}", borrowed(key));
+        out!("only the baseline has {}", listed(key));
     }
     let slower = comparison.ratios.iter().filter(|r| r.slower).count();
     if comparison.ratios.is_empty() {
@@ -282,4 +297,22 @@ fn report(comparison: &Comparison, widths: &Widths, threshold: f64) -> Result<()
     }
     out!("{slower} of {} are more than {threshold} times slower than the baseline", comparison.ratios.len());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Launched;
+    use std::collections::BTreeSet;
+
+    /// A baseline finds a kernel by its key: operations that share a shader name their cases differently.
+    #[test]
+    fn no_two_kernels_have_one_key() {
+        for adapter in seqloom::verify::adapters() {
+            let mut seen = BTreeSet::new();
+            for candidate in Launched::all(&adapter).into_iter().flat_map(Launched::candidates) {
+                let key = candidate.key().map(String::from);
+                assert!(seen.insert(key.clone()), "{key:?} on {adapter:?}");
+            }
+        }
+    }
 }

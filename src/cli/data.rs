@@ -59,6 +59,12 @@ pub fn load(recipe: &Recipe) -> Result<Data> {
     }
 }
 
+/// Like [`load`] for who can do without data. Errors: why there is none, for people.
+pub fn find(recipe: &Recipe) -> std::result::Result<Data, String> {
+    recipe.require_data("").map_err(|_| "the recipe names no data".to_string())?;
+    load(recipe).map_err(|e| e.to_string())
+}
+
 impl Data {
     /// One line that says what was read.
     pub fn report(&self) -> &str {

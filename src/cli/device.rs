@@ -15,6 +15,10 @@ pub const INSTALL: &str =
 pub struct Opened {
     /// The device.
     pub device: Device,
+    /// Where it is; none for the CPU.
+    pub found: Option<Found>,
+    /// What it was opened with.
+    pub options: Options,
     /// Name and driver; a run stores it.
     pub name: String,
     /// Checksum of the shaders that it has instead of the built-in ones; "" where there are none.
@@ -35,21 +39,23 @@ pub fn options(args: &DeviceArgs) -> Result<Options> {
 /// refuses, and to the CPU after the last.
 pub fn open(args: &DeviceArgs) -> Result<Opened> {
     let options = options(args)?;
-    let replaced = options.shaders.replaced().flat_map(|(file, text)| [file, "\0", text, "\0"]);
     let shaders = match options.shaders.is_replaced() {
-        true => fnv(replaced.flat_map(str::bytes).map(u64::from)),
+        true => {
+            let replaced = options.shaders.replaced().flat_map(|(file, text)| [file, "\0", text, "\0"]);
+            fnv(replaced.flat_map(str::bytes).map(u64::from))
+        }
         false => String::new(),
     };
     let candidates = match args.device.as_str() {
         "auto" => block_on(enumerate()),
         word => choose(word)?.into_iter().collect(),
     };
-    for found in &candidates {
+    for found in candidates {
         let name = format!("{} ({}, {})", found.name(), found.kind(), found.driver());
-        match block_on(Gpu::open(found, options.clone())) {
+        match block_on(Gpu::open(&found, options.clone())) {
             Ok(gpu) => {
                 eprintln!("device: {name}{}", if options.checked { ", shaders checked" } else { "" });
-                return Ok(Opened { device: Device::Gpu(Box::new(gpu)), name, shaders });
+                return Ok(Opened { device: Device::Gpu(Box::new(gpu)), found: Some(found), options, name, shaders });
             }
             Err(e) if args.device == "auto" => eprintln!("warning: {e}"),
             Err(e) => return Err(e),
@@ -59,7 +65,7 @@ pub fn open(args: &DeviceArgs) -> Result<Opened> {
         "auto" => eprintln!("device: cpu, since no GPU was found; {INSTALL}"),
         _ => eprintln!("device: cpu"),
     }
-    Ok(Opened { device: Device::cpu(), name: "cpu".into(), shaders: String::new() })
+    Ok(Opened { device: Device::cpu(), found: None, options, name: "cpu".into(), shaders: String::new() })
 }
 
 /// FNV-1a over numbers, as 16 digits.

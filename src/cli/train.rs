@@ -5,7 +5,7 @@ mod profile;
 mod session;
 mod trace;
 
-pub use planned::{planned, random, read_recipe};
+pub use planned::{asked, nominal, planned, random, read_recipe};
 pub use session::score;
 
 use super::data::{self, Sets};

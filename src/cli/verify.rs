@@ -5,6 +5,7 @@ mod report;
 
 use super::DeviceArgs;
 use super::device::{INSTALL, choose, options};
+use super::select::select;
 use clap::{Args, ValueEnum};
 use pollster::block_on;
 use report::{Line, Report};
@@ -25,7 +26,7 @@ pub struct Verify {
     /// Every adapter that `seqloom devices` lists, side by side
     #[arg(long, conflicts_with = "device")]
     all_devices: bool,
-    /// Only the operations whose room or name has this in it
+    /// Only the operations whose room, name or shader has this in its name
     #[arg(long, value_name = "NAME")]
     op: Option<String>,
     /// Which of the launches that fit: all; default, what a plan would choose; or those with this in the name of their
@@ -76,17 +77,11 @@ impl Variants {
 
 /// The cases of the operations that `--op` names. Errors: there are none.
 fn selected(seed: u64, op: Option<&str>) -> Result<Vec<(&'static str, Case)>> {
-    let all = seqloom::ops::cases(seed);
-    let Some(word) = op else { return Ok(all) };
-    let mut names: Vec<&str> = all.iter().flat_map(|(room, case)| [room, case.op.name()]).collect();
-    let cases: Vec<_> =
-        all.into_iter().filter(|(room, case)| room.contains(word) || case.op.name().contains(word)).collect();
-    if word.is_empty() || cases.is_empty() {
-        names.sort();
-        names.dedup();
-        return Err(Error::Input(format!("--op: no operation is called {word}; there are {}", names.join(", "))));
-    }
-    Ok(cases)
+    let names = |(room, case): &(&'static str, Case)| {
+        let shaders = pipelines([case]).into_iter().map(|launch| launch.shader.name);
+        [*room, case.op.name()].into_iter().chain(shaders).collect()
+    };
+    select(seqloom::ops::cases(seed), op, names)
 }
 
 /// Errors: `--variants` names none that these cases have on any adapter.

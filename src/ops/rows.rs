@@ -162,6 +162,6 @@ pub fn large() -> Vec<Large> {
     let (x, part) = (|| noise(&[8192, 2048]), noise(&[4096, 2048]));
     vec![
         Large::new("4096 of 8192x2048", Rows { first: 2048, count: 4096 }, [x()]),
-        Large::new("4096 of 8192x2048", SetRows { first: 2048 }, [x(), part]),
+        Large::new("4096 into 8192x2048", SetRows { first: 2048 }, [x(), part]),
     ]
 }

@@ -93,6 +93,7 @@ fn mistakes_are_one_line_that_says_what_there_is() {
     place.write("other.json", "{\"loss\": 1}");
     for (arguments, what) in [
         ("--op matmull", "no operation has matmull in its name; there are accumulate, adam, "),
+        ("--op=", "--op: expected a part of a name; there are accumulate, adam, "),
         ("--op softmax --shape 7x7", "no case has 7x7 in its name; there are 16384x512, 4096x512"),
         ("--op clip --variants 9", "no variant has 9 in its name; there are 1 lanes, 64 lanes"),
         ("--baseline missing.json", "cannot read missing.json: no such file"),

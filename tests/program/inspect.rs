@@ -119,7 +119,9 @@ fn inspect_plans_what_it_has_no_data_for() {
     }
     assert!(!said.contains("update"), "{said}");
     let said = place.run("inspect --device cpu --recipe shakespeare").succeeds().out;
-    for part in ["decoder alone, 4 layers", "train      12 × 64 ", "GPT2LMHeadModel opens it", "it names no data"] {
+    for part in
+        ["decoder alone, 4 layers", "train      12 × 64 ", "GPT2LMHeadModel opens it", "the recipe names no data"]
+    {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
 }

@@ -58,6 +58,12 @@ fn a_step_of_a_run_is_played_on_both_executors() {
     let element = said["first"]["element"].as_str().expect("a name");
     assert!(element.starts_with("gradient of model.decoder.layers.0."), "{element}");
     assert!(said["failed"].as_u64() < said["passes"].as_u64(), "{said}");
+    let recipe = place.text("run/recipe.toml");
+    let without = recipe.replace("\"a.de\"", "\"\"").replace("\"a.en\"", "\"\"");
+    assert_ne!(recipe, without);
+    place.write("run/recipe.toml", without);
+    let outcome = place.run("verify --model run --rows 1").succeeds();
+    assert!(outcome.err.contains("warning: the recipe names no data; the step is on random"), "{}", outcome.err);
 }
 
 #[test]
@@ -123,7 +129,7 @@ fn a_recipe_is_timed() {
     assert!(number("/step_seconds/least") <= number("/step_seconds/median"));
     assert!(number("/step_seconds/median") <= number("/step_seconds/most"));
     for path in
-        ["/tokens_per_second", "/flop_per_step", "/model_flop_utilisation", "/memory/planned", "/memory/process"]
+        ["/tokens_per_second", "/flops_per_step", "/model_flop_utilisation", "/memory/planned", "/memory/process"]
     {
         assert!(number(path) > 0.0, "{path} of {said}");
     }
@@ -139,6 +145,22 @@ fn a_recipe_is_timed() {
     assert!(["forward", "backward", "update"].iter().all(|phase| phases.contains(phase)), "{phases:?}");
     assert!(!place.path("runs").exists(), "nothing is written");
 
+    // The arithmetic of a model is that of forward passes, and the limits are those without checks.
+    let outcome = place.run("bench --recipe tiny.toml --steps 2 --tokens 8x8x2 --checked --json").succeeds();
+    assert!(
+        outcome.err.contains("warning: shaders run with bounds and loop checks, which take time\n"),
+        "{}",
+        outcome.err
+    );
+    let said = json(&outcome);
+    let forward = said["phases"].as_array().unwrap().iter().find(|p| p["name"] == "forward").expect("forward passes");
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("not a number in {said}"));
+    let model = 3.0 * number(&forward["flops_per_second"]) * number(&forward["seconds"]);
+    let steps = said["step_seconds"]["all"].as_array().expect("a list");
+    let rate = model * steps.len() as f64 / steps.iter().map(number).sum::<f64>();
+    let share = rate / number(&said["limits"]["flops_per_second"]);
+    assert!((number(&said["model_flop_utilisation"]) / share - 1.0).abs() < 1e-9, "{share}: {said}");
+
     // On the CPU less is known; a language model has no source.
     let outcome = place.run("bench --recipe tiny.toml --device cpu --steps 1 --tokens 8x12x4").succeeds();
     assert!(outcome.out.contains("4 rows of 8 source and 12 target positions"), "{}", outcome.out);
@@ -146,5 +168,17 @@ fn a_recipe_is_timed() {
     let outcome = place.run("bench --recipe shakespeare --device cpu --steps 1 --tokens 8x2 --set model.d_model=16");
     assert!(outcome.succeeds().out.contains("2 rows of 8 positions"));
     place.run("bench --recipe tiny.toml --tokens 8x4").refuses(&["--tokens", "SOURCExTARGETxROWS"]);
-    place.run("bench --recipe multi30k").refuses(&["data.source", "--tokens"]);
+
+    // Where there is no data: the model that `inspect` tells of, which has two vocabularies here.
+    let set = "--set train.batch_size=1 --set model.d_model=16 --set tokenizer.vocab_size=300";
+    let seen = json(&place.run(&format!("inspect --recipe multi30k --device cpu --json {set}")).succeeds());
+    for tokens in ["", "--tokens 4x4x1"] {
+        let timed = place.run(&format!("bench --recipe multi30k --device cpu --steps 1 --json {set} {tokens}"));
+        let timed = timed.succeeds();
+        let warned = timed.err.contains("warning: the recipe names no data; the steps are on random tokens, pairs of ");
+        assert_eq!(warned, tokens.is_empty(), "{}", timed.err);
+        let timed = json(&timed);
+        assert!(timed["data"].as_str().is_some_and(|data| data.starts_with("random tokens, ")), "{timed}");
+        assert_eq!(timed["parameters"], seen["parameters"], "{tokens}");
+    }
 }

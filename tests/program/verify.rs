@@ -46,7 +46,8 @@ fn what_is_not_run_is_said() {
     assert!(told.contains("not run: matmul_lanes [lanes 16x4]: needs subgroups of 8 lanes"), "{told}");
     let refused = place.run("verify --op matmul_add --limits default --variants lanes");
     refused.refuses(&["nothing of it runs here; matmul_lanes needs subgroups of 8 lanes"]);
-    place.run("verify --op nothing").refuses(&["no operation is called nothing", "layer_norm_vjp"]);
+    place.run("verify --op nothing").refuses(&["no operation has nothing in its name", "layer_norm_vjp"]);
+    place.run("verify --op=").refuses(&["--op: expected a part of a name; there are accumulate, adam, "]);
     place.run("verify --op matmul --variants tale").refuses(&["no launch is called tale", "direct 8x8, "]);
 }
 

@@ -3,11 +3,12 @@
 use super::measure::times;
 use pollster::block_on;
 use seqloom::error::Result;
-use seqloom::gpu::{Gpu, Kernel};
+use seqloom::gpu::{Found, Gpu, Kernel, Options};
 use seqloom::op::{Cost, Op};
 use seqloom::ops::fill::Fill;
 use seqloom::ops::peak::{PeakCopy, PeakFma};
 use seqloom::tensor::{Tensor, Type};
+use serde_json::{Value, json};
 use std::time::Instant;
 
 /// The limits of an adapter.
@@ -56,6 +57,12 @@ impl Roofline {
         floors.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("three of them")
     }
 
+    /// The same as an object.
+    pub fn json(&self) -> Value {
+        json!({ "flops_per_second": self.flops, "bytes_per_second": self.bytes, "dispatch_seconds": self.dispatch,
+            "submission_seconds": self.submission })
+    }
+
     /// FLOP/s that the roof leaves at so many FLOP for each byte.
     pub fn roof(&self, intensity: f64) -> f64 {
         self.flops.min(intensity * self.bytes)
@@ -66,6 +73,20 @@ impl Roofline {
 const CHAINS: usize = 1 << 20;
 /// Elements of the copy, 64 MiB: twice that is in no cache.
 const COPIED: usize = 16 << 20;
+
+/// A device to measure the limits on, where the one that is timed has checks or somebody's shaders: what the adapter can do
+/// depends on neither. Warns of checks.
+pub fn bare(found: &Found, options: &Options) -> Result<Option<Gpu>> {
+    let replaced = options.shaders.is_replaced();
+    if options.checked {
+        let instead = if replaced { "; --unchecked leaves them out" } else { "" };
+        eprintln!("warning: shaders run with bounds and loop checks, which take time{instead}");
+    }
+    match options.checked || replaced {
+        true => block_on(Gpu::open(found, Options::default())).map(Some),
+        false => Ok(None),
+    }
+}
 
 /// Measures the limits: the best of some runs each, since nothing makes an adapter faster than it is. Seconds are for
 /// each of the rates.

@@ -1,6 +1,6 @@
 //! `seqloom bench --recipe`: a recipe's training steps, timed as a whole and pass by pass.
 
-use super::limits::{self, Roofline};
+use super::limits;
 use super::steps::{Report, Start, Step, Work};
 use crate::cli::data::{self, Sets};
 use crate::cli::{DeviceArgs, device, train};
@@ -11,7 +11,7 @@ use seqloom::error::{Error, Result};
 use seqloom::models::transformer::Vocabulary;
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::batch::Batches;
-use seqloom::train::{Timed, Trainer};
+use seqloom::train::{Phase, Timed, Trainer};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -48,7 +48,7 @@ pub fn run(name: &str, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
     let mut recipe = train::read_recipe(name, &args.set)?;
     let material = match &args.tokens {
         Some(shape) => random(&mut recipe, shape)?,
-        None => real(&mut recipe, name)?,
+        None => real(&recipe)?,
     };
     let opened = device::open(device)?;
     let Material { vocabulary, train, valid, about } = material;
@@ -66,7 +66,13 @@ pub fn run(name: &str, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
         Device::Gpu(gpu) => Some(gpu.counters().buffer_bytes as u64).filter(|bytes| *bytes > 0),
     };
     // Last, since what it takes of the memory is not the model's.
-    let limits = limits(&mut trainer)?;
+    let limits = match (&mut trainer.network.device, &opened.found) {
+        (Device::Gpu(gpu), Some(found)) => {
+            let mut bare = limits::bare(found, &opened.options)?;
+            Some(limits::measure(bare.as_mut().unwrap_or(gpu))?)
+        }
+        _ => None,
+    };
     let report = Report {
         recipe: name.into(),
         about,
@@ -87,26 +93,17 @@ pub fn run(name: &str, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-fn limits(trainer: &mut Trainer) -> Result<Option<Roofline>> {
-    match &mut trainer.network.device {
-        Device::Cpu(_) => Ok(None),
-        Device::Gpu(gpu) => limits::measure(gpu).map(Some),
-    }
-}
-
-/// The recipe's own data; a language model whose recipe leaves the text to its user gets random tokens of its shape.
-fn real(recipe: &mut Recipe, name: &str) -> Result<Material> {
-    if let Err(e) = recipe.require_data(name) {
-        let t = &recipe.train;
-        return match recipe.model.kind {
-            ModelKind::Gpt => {
-                let rows = if t.batch_size > 0 { t.batch_size } else { (t.batch_tokens / t.block).max(1) };
-                random(recipe, &format!("{}x{rows}", t.block))
-            }
-            ModelKind::Transformer => Err(Error::Input(format!("{e}, or --tokens SOURCExTARGETxROWS"))),
-        };
-    }
-    let data = data::load(recipe)?;
+/// The recipe's own data, or random tokens of its shapes where there is none.
+fn real(recipe: &Recipe) -> Result<Material> {
+    let data = match data::find(recipe) {
+        Ok(data) => data,
+        Err(why) => {
+            let (batches, vocabulary, what) = train::nominal(recipe, None)?;
+            let about = format!("random tokens, {what}");
+            eprintln!("warning: {why}; the steps are on {about}");
+            return Ok(Material { vocabulary, train: batches.clone(), valid: batches, about });
+        }
+    };
     let tokenizers = data.learn_tokenizers(recipe)?;
     let Sets { train, valid, .. } = data.sets(recipe, &tokenizers)?;
     let about = data.report().to_string();
@@ -131,13 +128,13 @@ fn random(recipe: &mut Recipe, shape: &str) -> Result<Material> {
     for (key, value) in [("data.max_length", longest), ("train.block", target), ("train.batch_size", rows)] {
         recipe.set(key, &value.to_string()).map_err(|e| Error::Input(format!("--tokens: {key}: {e}")))?;
     }
-    let vocabulary = recipe.tokenizer.vocab_size;
-    let batches = train::random(recipe, vocabulary.into(), shape)?;
+    let vocabulary = train::asked(recipe);
+    let batches = train::random(recipe, vocabulary, shape)?;
     let about = match source {
         0 => format!("random tokens, {rows} rows of {target} positions"),
         _ => format!("random tokens, {rows} rows of {source} source and {target} target positions"),
     };
-    Ok(Material { vocabulary: vocabulary.into(), train: batches.clone(), valid: batches, about })
+    Ok(Material { vocabulary, train: batches.clone(), valid: batches, about })
 }
 
 /// One step, and what it was.
@@ -148,11 +145,11 @@ fn step(trainer: &mut Trainer) -> Result<Step> {
         let shape = trainer.batches().buckets().shapes()[batch.bucket];
         positions += shape.rows * (shape.source_length + shape.target_length);
         if let Device::Gpu(gpu) = &trainer.network.device {
-            work.add(gpu.plan(trainer.step_programs(batch.bucket)[0]));
+            work.add(Phase::Forward, gpu.plan(trainer.step_programs(batch.bucket)[0]));
         }
     }
     if let Device::Gpu(gpu) = &trainer.network.device {
-        work.add(gpu.plan(trainer.step_programs(0)[1]));
+        work.add(Phase::Update, gpu.plan(trainer.step_programs(0)[1]));
     }
     let since = Instant::now();
     block_on(trainer.step())?;

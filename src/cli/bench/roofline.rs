@@ -209,7 +209,7 @@ fn place(point: &Point, scale: &Scale) -> [f64; 2] {
 
 fn dot(point: &Point, scale: &Scale, radius: f64, class: &str) -> String {
     let [x, y] = place(point, scale);
-    let (f, words) = (&point.figures, point.row.candidate.key().join(" "));
+    let (f, words) = (&point.figures, point.row.candidate.words().join(" "));
     let cached = if f.cached { " c" } else { "" };
     format!(
         "<circle class=\"{class} {}{cached}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"><title>{}: {:.3} ms, {:.0} % of {}</title>\

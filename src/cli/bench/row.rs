@@ -48,8 +48,13 @@ pub struct Figures {
 }
 
 impl Candidate {
-    /// What tells it from the others: operation, case, variant.
+    /// What tells it from the others: kernel, case, variant.
     pub fn key(&self) -> [&str; 3] {
+        [self.launch.shader.name, &self.large.name, &self.launch.variant]
+    }
+
+    /// What people call it: operation, case, variant.
+    pub fn words(&self) -> [&str; 3] {
         [self.large.op.name(), &self.large.name, &self.launch.variant]
     }
 }
@@ -74,8 +79,8 @@ impl Row {
     /// Everything that is known.
     pub fn json(&self, roofline: &Roofline) -> Value {
         let Candidate { room, large, launch, default } = &self.candidate;
-        let mut row = json!({ "op": room, "kernel": large.op.name(), "case": large.name, "variant": launch.variant,
-            "default": default, "flops": self.cost.flops, "bytes": self.cost.bytes });
+        let mut row = json!({ "op": room, "operation": large.op.name(), "kernel": launch.shader.name,
+            "case": large.name, "variant": launch.variant, "default": default, "flops": self.cost.flops, "bytes": self.cost.bytes });
         let more = match (&self.times, self.figures(roofline)) {
             (Ok(times), Some(f)) => json!({ "seconds": f.seconds, "quartiles": times.quartiles(),
                 "range": times.range(), "runs": times.runs(), "timestamps": times.stamped,
@@ -95,14 +100,14 @@ pub struct Widths([usize; 3]);
 impl Widths {
     /// Wide enough for these.
     pub fn of(candidates: &[Candidate]) -> Widths {
-        let widest = |column: usize| candidates.iter().map(|c| c.key()[column].chars().count()).max().unwrap_or(0);
+        let widest = |column: usize| candidates.iter().map(|c| c.words()[column].chars().count()).max().unwrap_or(0);
         let titles = ["op", "case", "variant"];
         Widths([0, 1, 2].map(|column| widest(column).max(titles[column].len())))
     }
 
-    fn names(&self, key: [&str; 3]) -> String {
+    fn names(&self, words: [&str; 3]) -> String {
         let Widths([a, b, c]) = self;
-        format!("{:a$} {:b$} {:c$}", key[0], key[1], key[2])
+        format!("{:a$} {:b$} {:c$}", words[0], words[1], words[2])
     }
 
     /// The titles of the columns.
@@ -113,7 +118,7 @@ impl Widths {
 
     /// A line of the table.
     pub fn line(&self, row: &Row, roofline: &Roofline) -> String {
-        let names = self.names(row.candidate.key());
+        let names = self.names(row.candidate.words());
         let f = match (&row.times, row.figures(roofline)) {
             (_, Some(f)) => f,
             (wrong, None) => return format!("{names}     WRONG {}", wrong.as_ref().err().map_or("", String::as_str)),
@@ -131,8 +136,8 @@ impl Widths {
     }
 
     /// A line of the comparison with a baseline: milliseconds then and now, and their ratio.
-    pub fn ratio(&self, key: [&str; 3], [then, now]: [f64; 2], verdict: &str) -> String {
-        let names = self.names(key);
+    pub fn ratio(&self, words: [&str; 3], [then, now]: [f64; 2], verdict: &str) -> String {
+        let names = self.names(words);
         format!("{names} {:9.3} {:9.3} {:6.2} {verdict}", then * 1e3, now * 1e3, now / then).trim_end().into()
     }
 }

@@ -5,7 +5,7 @@ use super::measure::Times;
 use crate::cli::files;
 use seqloom::error::Result;
 use seqloom::plan::Plan;
-use seqloom::train::{Footprint, Timed};
+use seqloom::train::{Footprint, Phase, Timed};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -35,16 +35,16 @@ pub struct Step {
 #[derive(Clone, Copy, Default)]
 pub struct Work {
     flops: u64,
-    /// Those of them that are not of a backward pass.
+    /// Those of them that are of a forward pass.
     forward: u64,
     dispatches: usize,
     submissions: usize,
 }
 
 impl Work {
-    /// Adds what a plan asks.
-    pub fn add(&mut self, plan: &Plan) {
-        let forward = (0..plan.passes.len()).filter(|&pass| !plan.is_backward(pass));
+    /// Adds what the plan of a program asks that begins with a phase.
+    pub fn add(&mut self, phase: Phase, plan: &Plan) {
+        let forward = (0..plan.passes.len()).filter(|&pass| phase == Phase::Forward && !plan.is_backward(pass));
         self.forward += forward.map(|pass| plan.passes[pass].cost.flops).sum::<u64>();
         self.flops += plan.cost().flops;
         self.dispatches += plan.passes.len();
@@ -210,7 +210,7 @@ impl Report {
             let total: f64 = groups.iter().map(|g| g.seconds).sum();
             let row = |g: &Group| {
                 json!({ "name": g.name, "passes": g.passes as f64 / steps, "seconds": g.seconds / steps,
-                    "share": g.seconds / total, "flop_per_second": g.flops as f64 / g.seconds.max(1e-12) })
+                    "share": g.seconds / total, "flops_per_second": g.flops as f64 / g.seconds.max(1e-12) })
             };
             groups.iter().map(row).collect()
         };
@@ -225,10 +225,9 @@ impl Report {
             "tokens_per_second": self.rate(|s| s.tokens as f64),
             "positions_per_second": self.rate(|s| s.positions as f64),
             "tokens_per_step": self.each(|s| s.tokens as f64),
-            "flop_per_step": self.each(|s| s.work.flops as f64),
-            "flop_per_second": self.rate(|s| s.work.flops as f64),
-            "limits": self.limits.map(|l| json!({ "flop_per_second": l.flops, "bytes_per_second": l.bytes,
-                "dispatch_seconds": l.dispatch, "submission_seconds": l.submission })),
+            "flops_per_step": self.each(|s| s.work.flops as f64),
+            "flops_per_second": self.rate(|s| s.work.flops as f64),
+            "limits": self.limits.map(|limits| limits.json()),
             "model_flop_utilisation": self.utilisation(),
             "dispatches_per_step": self.each(|s| s.work.dispatches as f64),
             "submissions_per_step": self.each(|s| s.work.submissions as f64),

@@ -3,6 +3,7 @@
 use super::kernels::{FLOPS_PER_BYTE, Use, distinct, settings, uses, weight};
 use super::subject::{Subject, limits, portable};
 use super::{Inspect, choose};
+use crate::cli::select::select;
 use crate::cli::{device, files};
 use clap::Args;
 use seqloom::error::{Error, Result};
@@ -13,6 +14,7 @@ use seqloom::plan::Limits;
 use seqloom::shader::Kernel;
 use seqloom::verify::launches;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -23,8 +25,8 @@ pub struct IsaArgs {
     /// spills, instructions
     #[arg(long)]
     isa: bool,
-    /// With --isa: only the operations whose name, or whose kernel's, has this in it
-    #[arg(long, requires = "isa")]
+    /// With --isa: only the operations whose room, name or shader has this in its name
+    #[arg(long, value_name = "NAME", requires = "isa")]
     op: Option<String>,
     /// With --isa: have Mesa's RADV compile for this AMD GPU, which need not be there: GFX1100 (RDNA 3), NAVI21 (RDNA 2),
     /// RENOIR (GCN 5) …
@@ -122,12 +124,8 @@ pub fn run(args: &Inspect) -> Result<ExitCode> {
         }
     };
     let compiler = Compiler::open(name.as_deref())?;
-    let wanted = |u: &Use| {
-        let has = |name: &str| op.as_ref().is_none_or(|word| name.contains(word.as_str()));
-        has(u.launch.shader.name) || u.ops.iter().any(|op| has(op))
-    };
     let named = args.recipe.is_some() || args.model.is_some();
-    let mut used = match named {
+    let used = match named {
         true => {
             let subject = Subject::new(args, Some((device, limits)))?;
             uses(choose(&subject, &args.program).iter().map(|c| c.plan))
@@ -135,10 +133,13 @@ pub fn run(args: &Inspect) -> Result<ExitCode> {
         false => of_cases(&limits),
     };
     let total = used.iter().map(|u| weight(u.cost)).sum::<u64>();
-    used.retain(wanted);
-    if used.is_empty() {
-        return Err(Error::Input(format!("no operation is called {}", op.as_deref().unwrap_or_default())));
-    }
+    let all = if op.is_some() { cases(1) } else { vec![] };
+    let rooms: BTreeSet<(&str, &str)> = all.iter().map(|(room, case)| (case.op.name(), *room)).collect();
+    let names = |u: &Use| {
+        let rooms = rooms.iter().filter(|(op, _)| u.ops.contains(op)).map(|(_, room)| *room);
+        [u.launch.shader.name].into_iter().chain(u.ops.iter().copied()).chain(rooms).collect()
+    };
+    let used = select(used, op.as_deref(), names)?;
     let options = device::options(&args.device)?;
     let mut lines = vec![];
     for used in used {

@@ -4,14 +4,14 @@ use super::Inspect;
 use crate::cli::data::{self, Sets};
 use crate::cli::device::{INSTALL, choose};
 use crate::cli::run_dir::RunDir;
-use crate::cli::train::{random, read_recipe, vocabulary};
+use crate::cli::train::{nominal, read_recipe, vocabulary};
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
 use seqloom::gpu::Found;
 use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::plan::Limits;
-use seqloom::recipe::{ModelKind, Recipe};
+use seqloom::recipe::Recipe;
 use seqloom::text::batch::Batches;
 use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::Planned;
@@ -93,11 +93,19 @@ impl Subject {
 
 /// The recipe's data where it can be read, else the largest batch that the recipe allows.
 fn material(recipe: &Recipe, tokenizers: Option<Tokenizers>) -> Result<Material> {
-    let read = recipe.require_data("").map_err(|_| "it names no data".into());
-    let read = read.and_then(|()| data::load(recipe).map_err(|e| e.to_string()));
-    let data = match read {
+    let data = match data::find(recipe) {
         Ok(data) => data,
-        Err(why) => return nominal(recipe, tokenizers.as_ref(), &why),
+        Err(why) => {
+            let (batches, asked, what) = nominal(recipe, tokenizers.as_ref())?;
+            let size = recipe.tokenizer.vocab_size;
+            return Ok(Material {
+                train: batches.clone(),
+                valid: batches,
+                vocabulary: asked,
+                tokens: tokenizers.map_or(format!("tokenizer.vocab_size = {size} tokens, nominal"), |t| vocabulary(&t)),
+                data: format!("nominal, {what}: {why}"),
+            });
+        }
     };
     let tokenizers = tokenizers.map_or_else(|| data.learn_tokenizers(recipe), Ok)?;
     let Sets { train, valid, .. } = data.sets(recipe, &tokenizers)?;
@@ -108,31 +116,4 @@ fn material(recipe: &Recipe, tokenizers: Option<Tokenizers>) -> Result<Material>
         tokens: vocabulary(&tokenizers),
         data: data.report().into(),
     })
-}
-
-/// Batches of pairs, or blocks, that are as long as they may be, of as many tokens as the recipe asks for.
-fn nominal(recipe: &Recipe, tokenizers: Option<&Tokenizers>, why: &str) -> Result<Material> {
-    let t = &recipe.train;
-    let size = recipe.tokenizer.vocab_size;
-    let asked = match recipe.tokenizer.shared {
-        true => Vocabulary::Shared(size),
-        false => Vocabulary::Separate { source: size, target: size },
-    };
-    let tokens = match tokenizers {
-        Some(tokenizers) => vocabulary(tokenizers),
-        None => format!("tokenizer.vocab_size = {size} tokens, nominal"),
-    };
-    let (source, target, what) = match recipe.model.kind {
-        ModelKind::Transformer => {
-            let length = recipe.data.max_length;
-            (length, length, format!("pairs of data.max_length = {length} tokens a side"))
-        }
-        ModelKind::Gpt => (0, t.block, format!("blocks of train.block = {} tokens", t.block)),
-    };
-    let padded = source.next_multiple_of(4) + target.next_multiple_of(4);
-    let rows = if t.batch_size > 0 { t.batch_size } else { (t.batch_tokens / padded).max(1) };
-    let vocabulary = tokenizers.map_or(asked, Tokenizers::vocabulary);
-    let batches = random(recipe, vocabulary, [source, target, rows])?;
-    let data = format!("nominal, {what}: {why}");
-    Ok(Material { train: batches.clone(), valid: batches, vocabulary, tokens, data })
 }

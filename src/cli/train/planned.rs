@@ -8,6 +8,7 @@ use seqloom::models::transformer::{Transformer, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::batch::{Batches, Buckets, Example};
+use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::Planned;
 use std::path::Path;
 
@@ -42,6 +43,32 @@ pub fn planned(
 ) -> Result<Planned> {
     let network = Network::new(device, Transformer::new(&recipe.model, vocabulary), positions(recipe, 1), true)?;
     Planned::new(network, recipe.clone(), train, valid)
+}
+
+/// The vocabulary that a recipe asks for; its data may have fewer tokens.
+pub fn asked(recipe: &Recipe) -> Vocabulary {
+    let size = recipe.tokenizer.vocab_size;
+    match recipe.tokenizer.shared {
+        true => Vocabulary::Shared(size),
+        false => Vocabulary::Separate { source: size, target: size },
+    }
+}
+
+/// Batches where there is no data: pairs, or blocks, of random tokens that are as long as they may be, as many as the recipe
+/// asks for; their vocabulary; and what they are, for people.
+pub fn nominal(recipe: &Recipe, tokenizers: Option<&Tokenizers>) -> Result<(Batches, Vocabulary, String)> {
+    let t = &recipe.train;
+    let vocabulary = tokenizers.map_or_else(|| asked(recipe), Tokenizers::vocabulary);
+    let (source, target, positions, what) = match recipe.model.kind {
+        ModelKind::Transformer => {
+            let length = recipe.data.max_length;
+            let positions = 2 * length.next_multiple_of(4);
+            (length, length, positions, format!("pairs of data.max_length = {length} tokens a side"))
+        }
+        ModelKind::Gpt => (0, t.block, t.block, format!("blocks of train.block = {} tokens", t.block)),
+    };
+    let rows = if t.batch_size > 0 { t.batch_size } else { (t.batch_tokens / positions).max(1) };
+    Ok((random(recipe, vocabulary, [source, target, rows])?, vocabulary, what))
 }
 
 /// Four batches of random tokens: so many rows of so many source and target positions; a language model has no source.

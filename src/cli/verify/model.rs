@@ -1,5 +1,6 @@
 //! `seqloom verify --model`: one real training step of a run, on the GPU and by the definitions, in lockstep.
 
+use super::report::number;
 use crate::cli::data::{self, Sets};
 use crate::cli::device::{INSTALL, open};
 use crate::cli::run_dir::{Checkpoint, RunDir};
@@ -13,7 +14,7 @@ use seqloom::lockstep::{Check, Fault};
 use seqloom::models::transformer::Transformer;
 use seqloom::network::positions;
 use seqloom::parameters::Declaration;
-use seqloom::recipe::{ModelKind, Recipe};
+use seqloom::recipe::Recipe;
 use seqloom::text::batch::{BatchPlan, Batches};
 use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::{Phase, Progress, Trainer};
@@ -27,7 +28,7 @@ pub struct StepArgs {
     /// Play a training step of this run directory instead, each pass beside its definition
     #[arg(long, value_name = "DIR", conflicts_with_all = ["op", "seed", "variants", "limits", "all_devices", "mirrored"])]
     pub(super) model: Option<PathBuf>,
-    /// Rows of the batch that are played, the first ones; 0 is all of them [default: as many as take about a minute]
+    /// Rows of the batch that are played, the first ones; 0 is all of them [default: as many as take about half a minute]
     #[arg(long, value_name = "N", requires = "model")]
     rows: Option<usize>,
     /// Plant a fault in the first pass of this operation, or in its N-th: the command must find it
@@ -36,7 +37,7 @@ pub struct StepArgs {
 }
 
 /// Parameters times positions that a step is cut to where nobody says how many rows. Definitions and bounds are plain
-/// loops in f64: this many take half a minute of one core.
+/// loops in f64: this many take about half a minute of one core.
 const AFFORDABLE: usize = 3_000_000_000;
 
 /// What is played.
@@ -135,7 +136,7 @@ fn choose(run: &RunDir, latest: Option<&Checkpoint>, rows: Option<usize>) -> Res
     let recipe = run.recipe()?;
     let tokenizers = run.tokenizers(&recipe)?;
     let progress = latest.map_or_else(Progress::default, |checkpoint| checkpoint.state.progress.clone());
-    let data = data::load(&recipe).and_then(|data| data.sets(&recipe, &tokenizers));
+    let data = data::find(&recipe).and_then(|data| data.sets(&recipe, &tokenizers).map_err(|e| e.to_string()));
     let (batches, plan, what, real) = match data {
         Ok(Sets { train, valid, .. }) => {
             if latest.is_some_and(|checkpoint| checkpoint.state.data != train::checksum(&train, &valid)) {
@@ -146,15 +147,9 @@ fn choose(run: &RunDir, latest: Option<&Checkpoint>, rows: Option<usize>) -> Res
             let what = format!("batch {} of epoch {}", batch + 1, progress.epoch + 1);
             (train, order[batch].clone(), what, true)
         }
-        Err(e) => {
-            eprintln!("warning: {e}; the step is on random tokens");
-            let (t, longest) = (&recipe.train, recipe.data.max_length);
-            let (length, both) = match recipe.model.kind {
-                ModelKind::Gpt => (t.block, t.block),
-                ModelKind::Transformer => (longest, 2 * longest),
-            };
-            let rows = if t.batch_size > 0 { t.batch_size } else { (t.batch_tokens / both).max(1) };
-            let batches = train::random(&recipe, tokenizers.vocabulary(), [length, length, rows])?;
+        Err(why) => {
+            let (batches, _, what) = train::nominal(&recipe, Some(&tokenizers))?;
+            eprintln!("warning: {why}; the step is on random tokens, {what}");
             let plan = batches.in_order().swap_remove(0);
             (batches, plan, "random tokens".into(), false)
         }
@@ -219,7 +214,8 @@ fn by_operation(lines: &[Line]) -> Vec<(&Line, usize)> {
 }
 
 fn summary(worst: &Line, passes: usize) -> Value {
-    json!({ "op": worst.check.op, "passes": passes, "error_over_bound": worst.check.worst.ratio, "worst": worst.json() })
+    json!({ "op": worst.check.op, "passes": passes, "error_over_bound": number(worst.check.worst.ratio),
+        "worst": worst.json() })
 }
 
 impl Line {
@@ -248,9 +244,12 @@ impl Line {
 
     fn json(&self) -> Value {
         let Check { op, scope, variant, worst: w, changed, .. } = &self.check;
-        let changed = changed.as_ref().map(|c| json!({ "value": c.value, "index": c.index, "was": c.was, "is": c.is }));
+        let changed = changed
+            .as_ref()
+            .map(|c| json!({ "value": c.value, "index": c.index, "was": number(c.was), "is": number(c.is) }));
         json!({ "pass": self.pass, "phase": self.phase.name(), "op": op, "layer": scope, "variant": variant,
             "output": w.output, "type": w.ty.to_string(), "index": w.index, "element": self.element,
-            "have": w.have, "want": w.want, "bound": w.bound, "error_over_bound": w.ratio, "changed_input": changed })
+            "have": number(w.have), "want": number(w.want), "bound": number(w.bound),
+            "error_over_bound": number(w.ratio), "changed_input": changed })
     }
 }

@@ -16,6 +16,7 @@ const REPEATED: usize = 10;
 /// One launch of one case.
 pub struct Line {
     room: &'static str,
+    op: &'static str,
     shader: &'static str,
     variant: String,
     case: String,
@@ -29,7 +30,7 @@ impl Line {
     pub fn new(room: &'static str, case: &Case, launch: Launch, outcome: Outcome, gradient: Option<Slope>) -> Line {
         let inputs = case.inputs.iter().map(|t| t.ty().clone()).collect();
         let (shader, variant) = (launch.shader.name, launch.variant);
-        Line { room, shader, variant, case: case.name.clone(), inputs, outcome, gradient }
+        Line { room, op: case.op.name(), shader, variant, case: case.name.clone(), inputs, outcome, gradient }
     }
 
     /// Whether the launch and the derivative are right.
@@ -50,13 +51,14 @@ impl Line {
 
     fn json(&self) -> Value {
         let w = &self.outcome.worst;
-        let mut object = json!({ "op": self.room, "kernel": self.shader, "variant": self.variant, "case": self.case,
+        let mut object = json!({ "op": self.room, "operation": self.op, "kernel": self.shader,
+            "variant": self.variant, "case": self.case,
             "inputs": self.inputs.iter().map(Type::to_string).collect::<Vec<_>>(), "passed": self.passed(),
-            "error_over_bound": w.ratio, "gradient_error": self.gradient.as_ref().map(|g| g.error),
+            "error_over_bound": number(w.ratio), "gradient_error": self.gradient.as_ref().map(|g| number(g.error)),
             "guard_bands_intact": self.outcome.torn.is_empty() });
         if !self.passed() {
-            object["worst"] = json!({ "output": w.output, "type": w.ty.to_string(), "index": w.index, "have": w.have,
-                "want": w.want, "bound": w.bound, "beyond": w.beyond });
+            object["worst"] = json!({ "output": w.output, "type": w.ty.to_string(), "index": w.index,
+                "have": number(w.have), "want": number(w.want), "bound": number(w.bound), "beyond": w.beyond });
             object["torn_bindings"] = json!(self.outcome.torn);
         }
         object
@@ -82,6 +84,11 @@ impl fmt::Display for Line {
             None => Ok(()),
         }
     }
+}
+
+/// A number as JSON, which has words alone for what is not finite: "inf", "-inf", "NaN".
+pub fn number(number: f64) -> Value {
+    if number.is_finite() { json!(number) } else { json!(number.to_string()) }
 }
 
 fn ratio(ratio: f64) -> String {
@@ -226,4 +233,15 @@ fn by_operation(lines: &[Line]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn what_is_not_finite_is_a_word() {
+        let numbers = [1.5, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -f64::NAN].map(number);
+        assert_eq!(serde_json::json!(numbers).to_string(), r#"[1.5,-0.0,"inf","-inf","NaN","NaN"]"#);
+    }
 }
