@@ -193,10 +193,10 @@ fn language_models_are_those_of_transformers() {
         let ids: Vec<Vec<u32>> = strings("texts").iter().map(|text| run.tokenizers.source().encode(text)).collect();
         assert_eq!(serde_json::json!(ids), stored[name]["ids"], "{name}");
         let mut network = run.network(Device::cpu());
-        let lines: Vec<Line> =
-            ids.into_iter().map(|prompt| Line { source: vec![], prompt, number: 0 }).collect();
+        let lines: Vec<Line> = ids.into_iter().map(|prompt| Line { source: vec![], prompt, number: 0 }).collect();
         let rules = Rules::default();
-        let options = Options { search: Search::Greedy, rules, most: 12, end: None, scores: false, best: 1, slide: true };
+        let options =
+            Options { search: Search::Greedy, rules, most: 12, end: None, scores: false, best: 1, slide: true };
         let written =
             block_on(Decoder::new().write(&mut network, &lines, &options, |_, _| false)).expect("the device works");
         let texts: Vec<String> = written.iter().map(|w| run.tokenizers.target().decode(&w[0].tokens)).collect();

@@ -76,7 +76,9 @@ pub fn run(args: &Generate) -> Result<ExitCode> {
         slide: true,
     };
     if let (Search::Beam(..), [_, ..]) = (options.search, &args.stop[..]) {
-        return Err(Error::Input("--stop ends a text while it is written, and a beam writes several; leave out --beam".into()));
+        return Err(Error::Input(
+            "--stop ends a text while it is written, and a beam writes several; leave out --beam".into(),
+        ));
     }
     if args.prompt.is_none() && std::io::stdin().is_terminal() {
         return converse(args, &mut loaded, &options);

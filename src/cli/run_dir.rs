@@ -295,7 +295,9 @@ fn set_up(
     model: &Transformer,
     start: Option<u32>,
 ) -> Vec<(&'static str, Vec<u8>)> {
-    let json = |t: &Tokenizer| if recipe.data.marks && !model.is_decoder_only() { t.to_json() } else { t.to_json_without_marks() };
+    let json = |t: &Tokenizer| {
+        if recipe.data.marks && !model.is_decoder_only() { t.to_json() } else { t.to_json_without_marks() }
+    };
     let texts = match tokenizers {
         Tokenizers::Shared(t) => [("tokenizer.json", json(t)), ("tokenizer_config.json", t.config_json())],
         Tokenizers::Separate { source, target } => {

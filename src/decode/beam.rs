@@ -102,7 +102,8 @@ impl Beam {
         self.rank();
         if let (Some(penalty), Some(best), true) = (self.penalty, self.live.first(), self.done.len() >= self.width) {
             // Probabilities only fall, and no penalty is larger than that of the longest line.
-            let reachable = best.log_probability / penalty.of(options.most.saturating_add(1)).max(penalty.of(length + 1));
+            let reachable =
+                best.log_probability / penalty.of(options.most.saturating_add(1)).max(penalty.of(length + 1));
             if reachable <= self.done[self.width - 1].score {
                 self.live.clear();
             }

@@ -194,11 +194,9 @@ pub(super) fn parameters(
 pub(super) fn read(file: &str, json: &Value) -> Result<(Recipe, usize, Vec<String>)> {
     let get = |key: &str, default: Value| json.get(key).filter(|v| !v.is_null()).cloned().unwrap_or(default);
     let wrong = |key: &str, value: &Value, what: &str| Error::Input(format!("{file}: {key} is {value}, {what}"));
-    for (key, only) in [
-        ("scale_attn_weights", true),
-        ("scale_attn_by_inverse_layer_idx", false),
-        ("add_cross_attention", false),
-    ] {
+    for (key, only) in
+        [("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false), ("add_cross_attention", false)]
+    {
         let value = get(key, json!(only));
         if value != json!(only) {
             return Err(wrong(key, &value, &format!("here it is {only}")));

@@ -16,7 +16,8 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let (d, t) = (&recipe.data, &recipe.train);
     let sgd = t.optimizer == Optimizer::Sgd;
     let only = |what: &str| format!("only {what} reads it");
-    let validation = d.text.is_empty() && d.builtin != Builtin::None || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
+    let validation =
+        d.text.is_empty() && d.builtin != Builtin::None || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
     let gpt = recipe.model.kind == ModelKind::Gpt;
     let (by_gpt, by_others) = (only("the kind \"gpt\""), "the kind \"gpt\" does not read it".to_string());
     let pairs = ["data.max_length", "tokenizer.shared", "model.encoder_layers", "model.decoder_layers", "decode.start"];

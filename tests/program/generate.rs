@@ -17,7 +17,8 @@ fn a_language_model_is_trained_and_goes_on_with_texts() {
     assert!(text.out.starts_with("the") && text.out.chars().count() == 16, "{:?}", text.out);
     assert!(text.err.contains("12 tokens in"), "{}", text.err);
     // Drawn texts are a seed's, and each sample's own.
-    let draw = |seed: u64| generate(&format!("--prompt the --samples 3 --max-tokens 9 --seed {seed} --temperature 1.5"));
+    let draw =
+        |seed: u64| generate(&format!("--prompt the --samples 3 --max-tokens 9 --seed {seed} --temperature 1.5"));
     let (one, again, other) = (draw(1).succeeds().out, draw(1).succeeds().out, draw(2).succeeds().out);
     assert_eq!(one, again);
     assert_ne!(one, other);
@@ -25,9 +26,13 @@ fn a_language_model_is_trained_and_goes_on_with_texts() {
     // A text ends before what stops it.
     let stopped = generate("--prompt the --max-tokens 40 --beam 1 --stop o").succeeds().out;
     let free = generate("--prompt the --max-tokens 40 --beam 1").succeeds().out;
-    assert!(free.contains('o') && free.starts_with(stopped.trim_end_matches('\n')) && !stopped.contains('o'), "{stopped}");
+    assert!(
+        free.contains('o') && free.starts_with(stopped.trim_end_matches('\n')) && !stopped.contains('o'),
+        "{stopped}"
+    );
     // Nothing to go on from, more than there are positions, and nothing to write.
-    for flags in ["--prompt=", "--prompt the --max-tokens 0", &format!("--prompt {} --max-tokens 3", "the".repeat(30))] {
+    for flags in ["--prompt=", "--prompt the --max-tokens 0", &format!("--prompt {} --max-tokens 3", "the".repeat(30))]
+    {
         generate(flags).succeeds();
     }
     let forbidden = generate("--prompt the --max-tokens 100 --no-repeat-ngram 1 --beam 2").succeeds().out;
@@ -45,8 +50,12 @@ fn a_language_model_is_trained_and_goes_on_with_texts() {
     ] {
         generate(flags).refuses(&[what]);
     }
-    place.run("translate --device cpu --model run").refuses(&["run holds a language model", "seqloom generate --model run"]);
-    place.run(&format!("{train}2 --set data.valid_tsv=a.tsv")).refuses(&["data.valid_tsv: a text is validated on its own end"]);
+    place
+        .run("translate --device cpu --model run")
+        .refuses(&["run holds a language model", "seqloom generate --model run"]);
+    place
+        .run(&format!("{train}2 --set data.valid_tsv=a.tsv"))
+        .refuses(&["data.valid_tsv: a text is validated on its own end"]);
     place.run(&format!("{train}2 --set train.block=5000")).refuses(&["are less than train.block = 5000 and one more"]);
 }
 
@@ -54,7 +63,8 @@ fn a_language_model_is_trained_and_goes_on_with_texts() {
 #[test]
 fn a_language_model_learns_pairs() {
     let place = Place::new();
-    let train = "train addition --device cpu --set train.steps=4 --set model.layers=1 --set train.eval_every=4 --out run";
+    let train =
+        "train addition --device cpu --set train.steps=4 --set model.layers=1 --set train.eval_every=4 --out run";
     let said = place.run(train).succeeds().err;
     assert!(said.contains("9500 to train, 500 to validate") && said.contains("of 500 exact"), "{said}");
     let sum = place.feed("translate --device cpu --model run", b"8550\n1234\n").succeeds().out;

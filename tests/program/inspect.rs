@@ -24,7 +24,8 @@ fn inspect_writes_graph_plan_and_kernels() {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
     let names = place.names("seen");
-    let all = [".seqloom-inspect", "index.html", "kernels", "train.dot", "train.plan.txt", "update.dot", "update.plan.txt"];
+    let all =
+        [".seqloom-inspect", "index.html", "kernels", "train.dot", "train.plan.txt", "update.dot", "update.plan.txt"];
     assert_eq!(names, all);
 
     let page = place.text("seen/index.html");

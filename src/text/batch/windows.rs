@@ -16,10 +16,9 @@ impl Windows {
     pub(super) fn new(tokens: Vec<u32>, block: usize) -> Result<Windows> {
         match tokens.len() > block {
             true => Ok(Windows { tokens, block }),
-            false => Err(Error::Input(format!(
-                "a text of {} tokens has no block of {block} and one more",
-                tokens.len()
-            ))),
+            false => {
+                Err(Error::Input(format!("a text of {} tokens has no block of {block} and one more", tokens.len())))
+            }
         }
     }
 
