@@ -59,7 +59,6 @@ impl Windows {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::text::batch::Batches;
 
     /// Every cut of texts around the lengths of one and two blocks.
