@@ -23,20 +23,23 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 import torch.nn.functional as F
+from gpt import Gpt
 from model import Transformer
 
 IGNORE = -100  # stored as 4294967295
 
 # What this twin does; a recipe that says otherwise needs another one. A key that the recipe
 # has not got counts as the first.
-SUPPORTED = {
-    "model": {
-        "kind": ["transformer"],
+MODELS = {
+    "transformer": {
         "norm": ["post"],
         "activation": ["relu"],
         "positions": ["sinusoidal"],
         "tie_embeddings": [True],
     },
+    "gpt": {"positions": ["learned"]},
+}
+SUPPORTED = {
     "tokenizer": {
         "shared": [True],
     },
@@ -51,7 +54,10 @@ SUPPORTED = {
 
 def read_recipe(path):
     recipe = tomllib.loads(path.read_text())
-    for section, keys in SUPPORTED.items():
+    kind = recipe["model"]["kind"]
+    if kind not in MODELS:
+        raise SystemExit(f"{path}: model.kind = {kind!r}: only {list(MODELS)} here")
+    for section, keys in (SUPPORTED | {"model": MODELS[kind]}).items():
         for key, values in keys.items():
             value = recipe[section].get(key, values[0])
             if value not in values:
@@ -127,7 +133,7 @@ def evaluate(model, batches, smoothing):
         logits = model(batch)
         loss += loss_sum(logits, batch, smoothing).item()
         nll += loss_sum(logits, batch, 0.0).item()
-        tokens += batch["target_lengths"].sum().item()
+        tokens += (batch["target_out"] != IGNORE).sum().item()
     model.train()
     return loss / tokens, nll / tokens
 
@@ -146,8 +152,12 @@ def main():
     m, t = recipe["model"], recipe["train"]
     torch.manual_seed(t["seed"])
     initial = safetensors.torch.load_file(args.batches / "initial.safetensors")
-    vocabulary = len(initial["model.shared.weight"])
-    model = Transformer(m, vocabulary)
+    if m["kind"] == "gpt":
+        vocabulary = len(initial["transformer.wte.weight"])
+        model = Gpt(m, vocabulary, t["block"])
+    else:
+        vocabulary = len(initial["model.shared.weight"])
+        model = Transformer(m, vocabulary)
     model.load_state_dict(initial)
     decayed = [p for p in model.parameters() if p.dim() >= 2]
     others = [p for p in model.parameters() if p.dim() < 2]
@@ -175,7 +185,7 @@ def main():
             lr = learning_rate(t, m["d_model"], step, steps)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            tokens = batch["target_lengths"].sum().item()
+            tokens = (batch["target_out"] != IGNORE).sum().item()
             optimizer.zero_grad()
             loss = loss_sum(model(batch), batch, smoothing) / tokens
             loss.backward()
