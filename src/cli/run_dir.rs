@@ -121,7 +121,7 @@ impl RunDir {
 
     /// Removes what was being written or removed when a sitting was killed. [`UNFINISHED_RECIPE`] stays until it becomes
     /// recipe.toml.
-    fn remove_temporary(&self) -> Result<()> {
+    pub fn remove_temporary(&self) -> Result<()> {
         for dir in [self.0.clone(), self.path("checkpoints")] {
             let names = files::list(&dir)?;
             let stale = names.iter().filter(|n| files::is_temporary(n) && *n != UNFINISHED_RECIPE);

@@ -126,6 +126,8 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     }
     let steps = trainer.steps();
     if trainer.is_finished() {
+        // It may have been killed after its last step.
+        run.remove_temporary()?;
         // What may change changes here, too: how it decodes, say.
         if run.recipe()? != recipe {
             run.start(&recipe, &tokenizers, &model, start)?;

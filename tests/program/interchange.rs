@@ -112,7 +112,7 @@ fn import_refuses_in_one_line_and_writes_nothing() {
     };
 
     let configs: [(&str, Value, &[&str]); 19] = [
-        ("model_type", json!("t5"), &["model_type is \"t5\"; \"marian\" and \"pegasus\" can be imported"]),
+        ("model_type", json!("t5"), &["model_type is \"t5\"; \"marian\", \"pegasus\" and \"gpt2\" can be imported"]),
         ("model_type", json!(null), &["model_type is null"]),
         ("model_type", json!("seqloom"), &["model_type", "use its directory as it is"]),
         ("activation_function", json!("swish"), &["activation_function is \"swish\", expected \"relu\""]),

@@ -110,6 +110,10 @@ fn survives_kills(device: &str, steps: u64) {
     assert!(killed >= 6, "only {killed} of {} kills met a run that was at work", moments.len());
     place.run(&command("killed")).succeeds();
     same_run(&place, "killed", "whole");
+    // What a kill right behind the last step leaves is removed too.
+    std::fs::create_dir(place.path("killed/checkpoints/.step-000003.new")).expect("a directory");
+    place.run(&command("killed")).succeeds();
+    nothing_half_written(&place, "killed");
 }
 
 #[test]
