@@ -8,6 +8,7 @@ macro_rules! out {
 mod attention;
 mod average;
 mod bench;
+mod correct;
 mod data;
 mod decoding;
 mod device;
@@ -48,6 +49,8 @@ enum Command {
     Average(average::Average),
     /// Translate standard input, line by line, to standard output
     Translate(translate::Translate),
+    /// Correct the words of a text, from standard input to standard output
+    Correct(correct::Correct),
     /// Go on with a text, or with each line of standard input
     Generate(generate::Generate),
     /// Loss, perplexity, BLEU and chrF of a model on a test set
@@ -105,6 +108,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Train(args) => train::run(&args),
         Command::Average(args) => average::run(&args),
         Command::Translate(args) => translate::run(&args),
+        Command::Correct(args) => correct::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Import(args) => import::run(&args),

@@ -77,6 +77,8 @@ choices! {
         Addition = "addition",
         /// Six digits 0, 1 and 2, to be put in order.
         Sort = "sort",
+        /// Numbers below 50, to be written from the last to the first.
+        Reverse = "reverse",
     }
     /// How text becomes tokens.
     TokenizerKind {
@@ -167,8 +169,8 @@ table! {
         /// N(0, 0.02), divided by the root of the stack's residual connections where a matrix comes before one.
         init: Init = Init::Xavier;
     }
-    /// What it learns from: source and target, or tsv, or builtin, or text; exactly one of them. A "gpt" learns from text, or
-    /// from pairs, reading source and target as one sequence of which it predicts the target.
+    /// What it learns from: source and target, or tsv, or words, or builtin, or text; exactly one of them. A "gpt" learns
+    /// from text, or from pairs, reading source and target as one sequence of which it predicts the target.
     /// Paths are relative to the directory in which seqloom is started, not to the recipe's.
     data: Data {
         /// File of source sentences, one a line; "" = not set, here and below.
@@ -177,11 +179,14 @@ table! {
         target: String = String::new();
         /// File of pairs, source TAB target a line; CSV when its name ends in .csv.
         tsv: String = String::new();
+        /// File of words, one a line: the program makes typing errors in them, to be corrected.
+        words: String = String::new();
         /// "gpt": one file of text, all of it one sequence.
         text: String = String::new();
-        /// The corpus inside the program: English and French phrases, sequences to be copied, sums, or digits to be sorted.
+        /// The corpus inside the program: English and French phrases, sequences to be copied, sums, digits to be sorted, or
+        /// numbers to be reversed.
         builtin: Builtin = Builtin::None;
-        /// Training pairs to take from the built-in corpus.
+        /// Training pairs to take from the built-in corpus, or to make of data.words.
         pairs: usize = 40_000, 1..=10_000_000;
         /// File of source sentences to validate on.
         valid_source: String = String::new();
@@ -191,6 +196,11 @@ table! {
         valid_tsv: String = String::new();
         /// Without a file to validate on: the share of the data taken for it, from its end.
         valid_fraction: f64 = 0.05, (Excluded(0.0), Included(0.5));
+        /// Take every so many-th pair for it instead: where the order is the alphabet's, the end is of another kind;
+        /// 0 = valid_fraction decides.
+        valid_every: usize = 0, 0..=1_000_000;
+        /// Keep the targets beside the model as words.txt: 'seqloom correct' leaves the words in it alone.
+        keep_words: bool = false;
         /// Longest sentence in tokens, `</s>` included, on either side; longer pairs are dropped and counted.
         max_length: usize = 128, 1..=65_536;
         /// A source ends with `</s>`, a target begins with `<s>` and ends with `</s>`. false: nothing marks their ends, the
@@ -299,6 +309,8 @@ const BUILTIN: &[(&str, &str)] = &[
     ("shakespeare", include_str!("../recipes/shakespeare.toml")),
     ("addition", include_str!("../recipes/addition.toml")),
     ("sort", include_str!("../recipes/sort.toml")),
+    ("phonemes", include_str!("../recipes/phonemes.toml")),
+    ("correct", include_str!("../recipes/correct.toml")),
 ];
 
 impl Recipe {

@@ -8,3 +8,5 @@ pub mod corpus;
 pub mod phrasebook;
 pub mod tasks;
 pub mod tokenizer;
+pub mod typos;
+pub mod words;

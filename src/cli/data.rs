@@ -7,8 +7,10 @@ use seqloom::text::batch::{BUCKETS, Batches, Buckets, Example, encode_continued,
 use seqloom::text::copy::copy;
 use seqloom::text::corpus::{self, Corpus, Pair};
 use seqloom::text::phrasebook::phrasebook;
-use seqloom::text::tasks::{addition, sort};
+use seqloom::text::tasks::{addition, reverse, sort};
 use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers, UNK};
+use seqloom::text::typos::typos;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What a recipe learns from.
@@ -72,6 +74,13 @@ impl Data {
             Data::Pairs(pairs) => &pairs.report,
             Data::Text(text) => &text.report,
         }
+    }
+
+    /// What the targets to train on are, each once, a line each and in order of the alphabet.
+    pub fn words(&self) -> String {
+        let Data::Pairs(pairs) = self else { return String::new() };
+        let words: BTreeSet<&str> = pairs.train.iter().map(|p| p.1.trim()).collect();
+        words.into_iter().map(|word| format!("{word}\n")).collect()
     }
 
     /// Learns tokenizers from what is trained on. Errors: it holds nothing to learn from.
@@ -170,6 +179,11 @@ fn pairs(recipe: &Recipe) -> Result<Pairs> {
             let report = format!("{} sequences to be copied", train.len());
             return Ok(Pairs { train, valid, test, report });
         }
+        Builtin::Reverse => {
+            let [train, valid, test] = reverse(recipe.train.seed, d.pairs);
+            let report = format!("{} sequences to be reversed", train.len());
+            return Ok(Pairs { train, valid, test, report });
+        }
         Builtin::Addition | Builtin::Sort => {
             let make = if d.builtin == Builtin::Addition { addition } else { sort };
             let (train, valid) = make(recipe.train.seed);
@@ -178,12 +192,28 @@ fn pairs(recipe: &Recipe) -> Result<Pairs> {
         }
         Builtin::None => {}
     }
+    if !d.words.is_empty() {
+        let bytes = files::read(Path::new(&d.words))?;
+        let words = corpus::words(&d.words, &bytes)?;
+        let (train, valid) = typos(&words, d.pairs, recipe.train.seed);
+        if valid.is_empty() {
+            return Err(Error::Input(format!(
+                "{}: its {} words are too few for data.pairs = {}: no error is left to validate on; give more words, or lower it",
+                d.words,
+                words.len(),
+                d.pairs
+            )));
+        }
+        let report = format!("{} typing errors in {} words", train.len(), words.len());
+        return Ok(Pairs { train, test: valid.clone(), valid, report });
+    }
     let all = match d.tsv.as_str() {
         "" => parallel(&d.source, &d.target)?,
         tsv => table(tsv)?,
     };
     let report = all.report.to_string();
     let (train, valid) = match (d.valid_source.as_str(), d.valid_tsv.as_str()) {
+        ("", "") if d.valid_every > 0 => corpus::split_every(all.pairs, d.valid_every)?,
         ("", "") => corpus::split_tail(all.pairs, d.valid_fraction)?,
         ("", tsv) => (all.pairs, table(tsv)?.pairs),
         (source, _) => (all.pairs, parallel(source, &d.valid_target)?.pairs),

@@ -7,6 +7,7 @@ use seqloom::interchange;
 use seqloom::models::transformer::Transformer;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
+use seqloom::text::corpus;
 use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
 use seqloom::train::Progress;
 use serde::{Deserialize, Serialize};
@@ -40,7 +41,9 @@ pub struct Checkpoint {
 }
 
 /// What a run has before its recipe.toml, besides tokenizers.
-const SET_UP: [&str; 2] = ["config.json", "generation_config.json"];
+const SET_UP: [&str; 3] = ["config.json", "generation_config.json", WORDS];
+/// The targets of a run with data.keep_words, one a line.
+const WORDS: &str = "words.txt";
 /// What training makes.
 const RESULTS: [&str; 4] = ["model.safetensors", "metrics.jsonl", "metrics.tsv", "loss.svg"];
 /// Held by the process that trains here.
@@ -101,17 +104,21 @@ impl RunDir {
     }
 
     /// Writes what does not change during a sitting, and removes what a killed one left half written. `start` is what
-    /// outputs begin with where sentences have no marks.
+    /// outputs begin with where sentences have no marks; `words` is what [`RunDir::words`] reads.
     pub fn start(
         &self,
         recipe: &Recipe,
         tokenizers: &Tokenizers,
         model: &Transformer,
         start: Option<u32>,
+        words: Option<&str>,
     ) -> Result<()> {
         files::make_dir(&self.path("checkpoints"))?;
         self.remove_temporary()?;
-        let texts = set_up(recipe, tokenizers, model, start);
+        let mut texts = set_up(recipe, tokenizers, model, start);
+        if let Some(words) = words {
+            texts.insert(0, (WORDS, words.as_bytes().to_vec()));
+        }
         // A run that was killed here may have had other tokenizers.
         for stale in TOKENIZERS.iter().filter(|stale| texts.iter().all(|(name, _)| name != *stale)) {
             files::remove(&self.path(stale))?;
@@ -163,6 +170,15 @@ impl RunDir {
         }
         let text = files::read_text(&path)?;
         Recipe::parse_stored(&path.display().to_string(), &text)
+    }
+
+    /// The words of the run's targets, if it kept them.
+    pub fn words(&self) -> Result<Option<Vec<String>>> {
+        let path = self.path(WORDS);
+        match files::list(&self.0)?.iter().any(|name| name == WORDS) {
+            true => corpus::words(&path.display().to_string(), &files::read(&path)?).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// The tokenizers that were learned for the run.

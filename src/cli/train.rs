@@ -86,6 +86,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         None => data.learn_tokenizers(&recipe)?,
     };
     let start = data::start(&recipe, &tokenizers)?;
+    let words = recipe.data.keep_words.then(|| data.words());
     let Sets { train, valid, dropped } = data.sets(&recipe, &tokenizers)?;
     let checksum = checksum(&train, &valid);
     eprintln!("data: {}; {} to train, {} to validate", data.report(), train.count(), valid.count());
@@ -130,7 +131,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         run.remove_temporary()?;
         // What may change changes here, too: how it decodes, say.
         if run.recipe()? != recipe {
-            run.start(&recipe, &tokenizers, &model, start)?;
+            run.start(&recipe, &tokenizers, &model, start, words.as_deref())?;
         }
         run.refresh_best(&trainer.progress, &recipe, &model)?;
         let more = match trainer.progress.step < steps {
@@ -156,7 +157,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         run.clear()?;
     }
     // A run that goes on may have been told to do so for longer, or to decode otherwise: the recipe says so then.
-    run.start(&recipe, &tokenizers, &model, start)?;
+    run.start(&recipe, &tokenizers, &model, start, words.as_deref())?;
     run.refresh_best(&trainer.progress, &recipe, &model)?;
     let report = Report::new(&run, trainer.progress.step, steps, state.seconds)?;
     let decoder = Decoder::new();

@@ -3,7 +3,8 @@
 use super::{Builtin, ModelKind, Norm, Optimizer, Positions, Recipe, Schedule};
 
 /// The keys that say where the training data is.
-pub(super) const SOURCES: [&str; 5] = ["data.source", "data.target", "data.tsv", "data.text", "data.builtin"];
+pub(super) const SOURCES: [&str; 6] =
+    ["data.source", "data.target", "data.tsv", "data.words", "data.text", "data.builtin"];
 /// The keys that say where the validation data is.
 pub(super) const VALIDATION: [&str; 3] = ["data.valid_source", "data.valid_target", "data.valid_tsv"];
 
@@ -16,12 +17,14 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let (d, t) = (&recipe.data, &recipe.train);
     let sgd = t.optimizer == Optimizer::Sgd;
     let only = |what: &str| format!("only {what} reads it");
-    let validation =
-        d.text.is_empty() && d.builtin != Builtin::None || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
+    let (made, drawn) = (!d.words.is_empty(), !d.words.is_empty() || d.builtin != Builtin::None);
+    let validation = made
+        || d.builtin != Builtin::None && d.text.is_empty()
+        || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
     let gpt = recipe.model.kind == ModelKind::Gpt;
     let (by_gpt, by_others) = (only("the kind \"gpt\""), "the kind \"gpt\" does not read it".to_string());
     let pairs = ["data.max_length", "tokenizer.shared", "model.encoder_layers", "model.decoder_layers", "decode.start"];
-    let made = [Builtin::Addition, Builtin::Sort].contains(&d.builtin);
+    let counted = [Builtin::Addition, Builtin::Sort].contains(&d.builtin);
     let of_kind = ["model.layers", "train.block"].map(|key| (!gpt, key, by_gpt.clone()));
     let of_pairs = pairs.map(|key| (gpt, key, by_others.clone()));
     let keys = [
@@ -32,12 +35,16 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
         (!sgd, "train.momentum", only("the optimizer \"sgd\"")),
         (sgd, "train.betas", "the optimizer \"sgd\" does not read it".into()),
         (sgd, "train.eps", "the optimizer \"sgd\" does not read it".into()),
-        (d.builtin == Builtin::None, "data.pairs", "only the built-in corpora have so many".into()),
-        (made, "data.pairs", "there are so many and no more".into()),
+        (!drawn, "data.pairs", "only the built-in corpora have so many, and data.words".into()),
+        (counted, "data.pairs", "there are so many and no more".into()),
         (!d.text.is_empty(), "data.marks", "a text has none".into()),
         (!d.text.is_empty(), "decode.beam", "'seqloom generate --beam' says so".into()),
         (!d.text.is_empty(), "decode.max_length", "'seqloom generate --max-tokens' says so".into()),
         (validation, "data.valid_fraction", "there are pairs to validate on".into()),
+        (validation, "data.valid_every", "there are pairs to validate on".into()),
+        (!d.text.is_empty(), "data.valid_every", "a text has no pairs".into()),
+        (!d.text.is_empty(), "data.keep_words", "a text has no targets".into()),
+        (d.valid_every > 0, "data.valid_fraction", format!("data.valid_every = {} decides", d.valid_every)),
     ];
     keys.into_iter().chain(of_kind).chain(of_pairs).filter(|(idle, ..)| *idle).map(|(_, key, why)| (key, why)).collect()
 }
@@ -133,9 +140,10 @@ fn sources(recipe: &Recipe) -> Vec<&'static str> {
     let data = &recipe.data;
     let files = [("data.source", &data.source), ("data.target", &data.target)].into_iter().find(|(_, f)| !f.is_empty());
     let tsv = (!data.tsv.is_empty()).then_some("data.tsv");
+    let words = (!data.words.is_empty()).then_some("data.words");
     let text = (!data.text.is_empty()).then_some("data.text");
     let builtin = (data.builtin != Builtin::None).then_some("data.builtin");
-    [files.map(|(key, _)| key), tsv, text, builtin].into_iter().flatten().collect()
+    [files.map(|(key, _)| key), tsv, words, text, builtin].into_iter().flatten().collect()
 }
 
 fn one_source(recipe: &Recipe) -> Option<Conflict> {
@@ -144,7 +152,8 @@ fn one_source(recipe: &Recipe) -> Option<Conflict> {
         [first, second, ..] => Some(Conflict {
             keys: vec![second, first],
             text: format!(
-                "{second}: {first} is set too; keep one of data.source with data.target, data.tsv, data.text, data.builtin"
+                "{second}: {first} is set too; keep one of data.source with data.target, data.tsv, data.words, data.text, \
+                 data.builtin"
             ),
         }),
     }
@@ -192,6 +201,10 @@ fn validation(recipe: &Recipe) -> Option<Conflict> {
         [key] if !data.text.is_empty() => Some(Conflict {
             keys: vec![key, "data.text"],
             text: format!("{key}: a text is validated on its own end, see data.valid_fraction; leave it out"),
+        }),
+        [key] if !data.words.is_empty() => Some(Conflict {
+            keys: vec![key, "data.words"],
+            text: format!("{key}: what is made of data.words is validated on errors that are held out; leave it out"),
         }),
         [key] if data.builtin != Builtin::None => Some(Conflict {
             keys: vec![key, "data.builtin"],
@@ -247,7 +260,7 @@ mod tests {
 
     #[test]
     fn there_is_one_source_of_data() {
-        let keep = "keep one of data.source with data.target, data.tsv, data.text, data.builtin";
+        let keep = "keep one of data.source with data.target, data.tsv, data.words, data.text, data.builtin";
         let nothing = Recipe::parse("my.toml", "", &[]).unwrap().require_data("my.toml").unwrap_err();
         assert!(nothing.to_string().starts_with("my.toml: there is nothing to learn from; add --set data.source=FILE"));
         assert_eq!(nothing.exit_code(), 2);

@@ -166,6 +166,33 @@ pub fn split_tail(mut pairs: Vec<Pair>, fraction: f64) -> Result<(Vec<Pair>, Vec
     Ok((pairs, valid))
 }
 
+/// Takes every `every`-th pair to validate on: the last of each so many. Errors: none is left on one side.
+pub fn split_every(pairs: Vec<Pair>, every: usize) -> Result<(Vec<Pair>, Vec<Pair>)> {
+    if every < 2 || pairs.len() < every {
+        let count = thousands(pairs.len());
+        return Err(Error::Input(format!(
+            "data.valid_every = {every} of {count} pairs leaves none to train or to validate on; choose a number from 2 to {count}"
+        )));
+    }
+    let numbered = pairs.into_iter().enumerate();
+    let (valid, train): (Vec<_>, Vec<_>) = numbered.partition(|(i, _)| (i + 1).is_multiple_of(every));
+    let plain = |pairs: Vec<(usize, Pair)>| pairs.into_iter().map(|(_, pair)| pair).collect();
+    Ok((plain(train), plain(valid)))
+}
+
+/// The words of a file, one a line, each once, in the order of the file; blank lines are none. Errors: there are none, or
+/// the file is not UTF-8.
+pub fn words(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
+    let mut seen = HashSet::new();
+    let lines = lines(name, bytes)?;
+    let words = lines.iter().map(|line| line.trim()).filter(|word| !word.is_empty() && seen.insert(word.to_string()));
+    let words: Vec<String> = words.map(str::to_string).collect();
+    match words.is_empty() {
+        true => Err(Error::Input(format!("{name}: it holds no word; expected one a line"))),
+        false => Ok(words),
+    }
+}
+
 /// The records of a CSV file that are not yet read.
 struct Records<'a> {
     name: &'a str,

@@ -1,8 +1,10 @@
-//! Tasks for a language model whose pairs the program makes: minGPT's addition and sorting (Karpathy 2020).
+//! Tasks whose pairs the program makes: minGPT's addition and sorting (Karpathy 2020), for a language model, and JoeyNMT's
+//! reversing (Kreutzer et al. 2019).
 
 use super::corpus::Pair;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::collections::HashSet;
 
 /// Sums of two numbers below 100: four digits, and the three of the sum from the last to the first, the order in which one
 /// carries: 85 + 50 = 135 is ("8550", "531"). Of the 10,000 there are 500 are held out: (training, held out).
@@ -27,6 +29,40 @@ pub fn sort(seed: u64) -> (Vec<Pair>, Vec<Pair>) {
     split((0..729).map(sorted).collect(), 729 / 4, seed)
 }
 
+/// Sequences of the validation and the test set of [`reverse`] each.
+const REVERSED: usize = 1000;
+
+/// Numbers from 0 to 49 and the same in reverse order, with spaces between: up to 25 of them to train on, up to 30 in the
+/// validation and the test set. No sequence of three numbers or more that is held out is in another set; of shorter ones there
+/// are few. (training, validation, test).
+pub fn reverse(seed: u64, pairs: usize) -> [Vec<Pair>; 3] {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    // A remainder of 64 bits favours no number by more than one in 10^17.
+    let mut below = move |n: u64| random.next_u64() % n;
+    let mut sequence = move |longest: u64| -> Vec<String> {
+        let length = 1 + below(longest);
+        (0..length).map(|_| below(50).to_string()).collect()
+    };
+    let pair = |numbers: Vec<String>| {
+        let turned: Vec<&str> = numbers.iter().rev().map(String::as_str).collect();
+        (numbers.join(" "), turned.join(" "))
+    };
+    let mut held_out = HashSet::new();
+    let mut set = |longest: u64, count: usize, train: bool| -> Vec<Pair> {
+        let mut all = Vec::with_capacity(count);
+        while all.len() < count {
+            let numbers = sequence(longest);
+            let fresh = if train { !held_out.contains(&numbers) } else { held_out.insert(numbers.clone()) };
+            if fresh || numbers.len() < 3 {
+                all.push(pair(numbers));
+            }
+        }
+        all
+    };
+    let [valid, test] = [REVERSED; 2].map(|count| set(30, count, false));
+    [set(25, pairs, true), valid, test]
+}
+
 /// Shuffles, and takes the last ones away.
 fn split(mut pairs: Vec<Pair>, held_out: usize, seed: u64) -> (Vec<Pair>, Vec<Pair>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -41,7 +77,6 @@ fn split(mut pairs: Vec<Pair>, held_out: usize, seed: u64) -> (Vec<Pair>, Vec<Pa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
 
     fn are_apart((train, held_out): &(Vec<Pair>, Vec<Pair>), sizes: [usize; 2]) {
         assert_eq!([train.len(), held_out.len()], sizes);
@@ -61,6 +96,31 @@ mod tests {
         }
         assert_eq!(addition(1), both);
         assert_ne!(addition(2).1, both.1);
+    }
+
+    #[test]
+    fn sequences_are_reversed_and_held_out_ones_are_new() {
+        let [train, valid, test] = reverse(1, 3000);
+        assert_eq!([train.len(), valid.len(), test.len()], [3000, 1000, 1000]);
+        let numbers = |text: &str| -> Vec<usize> { text.split(' ').map(|n| n.parse().unwrap()).collect() };
+        for (set, longest) in [(&train, 25), (&valid, 30), (&test, 30)] {
+            let mut lengths = vec![0; longest + 1];
+            for (given, turned) in set {
+                let (given, mut turned) = (numbers(given), numbers(turned));
+                turned.reverse();
+                assert_eq!(given, turned);
+                assert!(given.iter().all(|&n| n < 50));
+                lengths[given.len()] += 1;
+            }
+            assert!(lengths[0] == 0 && lengths[1..].iter().all(|&n| n > 0), "{lengths:?}");
+        }
+        let long = |p: &&Pair| p.0.matches(' ').count() >= 2;
+        let held_out: Vec<&Pair> = valid.iter().chain(&test).filter(long).collect();
+        let distinct: HashSet<&Pair> = held_out.iter().copied().collect();
+        assert_eq!(distinct.len(), held_out.len());
+        assert!(train.iter().filter(long).all(|p| !distinct.contains(p)));
+        assert_eq!(reverse(1, 3000), [train.clone(), valid, test]);
+        assert_ne!(reverse(2, 3000)[0], train);
     }
 
     #[test]

@@ -69,7 +69,10 @@ fn a_key_without_effect_is_refused_where_it_is_set() {
             "data.valid_fraction = 0.1\ndata.tsv = \"a\"\ndata.valid_tsv = \"b\"",
             "data.valid_fraction: has no effect: there are pairs to validate on",
         ),
-        ("data.pairs = 7\ndata.tsv = \"a\"", "data.pairs: has no effect: only the built-in corpora have so many"),
+        (
+            "data.pairs = 7\ndata.tsv = \"a\"",
+            "data.pairs: has no effect: only the built-in corpora have so many, and data.words",
+        ),
     ];
     for (text, message) in cases {
         let line = if text.contains("data") { 1 } else { 2 };
@@ -194,7 +197,7 @@ fn impossible_values() {
     refuses(
         "[data]\nbuiltin = \"wmt\"",
         &[],
-        "my.toml:2: data.builtin: expected \"\", \"phrasebook\", \"copy\", \"addition\" or \"sort\", found \"wmt\"",
+        "my.toml:2: data.builtin: expected \"\", \"phrasebook\", \"copy\", \"addition\", \"sort\" or \"reverse\", found \"wmt\"",
     );
 }
 

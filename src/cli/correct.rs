@@ -1,0 +1,114 @@
+//! `seqloom correct`: the words of a text, one by one, by a model that has learned to correct words.
+
+use super::run_dir::RunDir;
+use super::translate::load;
+use super::{DeviceArgs, files};
+use clap::Args;
+use pollster::block_on;
+use seqloom::error::{Error, Result};
+use seqloom::text::corpus;
+use seqloom::text::words::{Case, Piece, pieces};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Arguments of `correct`.
+#[derive(Args)]
+pub struct Correct {
+    /// The run directory of a model that was trained on pairs of a word as it is typed and as it should be
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// A file of words, one a line, that are right as they are, besides those that the run has kept
+    #[arg(long, value_name = "FILE")]
+    known: Vec<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+/// The words that are left alone: as they are written there, and in other capitals.
+struct Known(HashSet<String>);
+
+impl Known {
+    fn has(&self, word: &str) -> bool {
+        self.0.contains(word) || self.0.contains(&word.to_lowercase())
+    }
+}
+
+/// Corrects standard input: what is between the words stays, and so do words that are known, or have a digit.
+pub fn run(args: &Correct) -> Result<ExitCode> {
+    let known = known(args)?;
+    let mut loaded = load(&args.model, &args.device)?;
+    let mut bytes = vec![];
+    std::io::stdin()
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::Input(format!("standard input cannot be read: {e}")))?;
+    let text = if bytes.is_empty() { "" } else { corpus::whole("standard input", &bytes)? };
+    let since = Instant::now();
+    let pieces = pieces(text);
+    let doubtful =
+        |word: &str| word.chars().any(char::is_alphabetic) && !word.contains(char::is_numeric) && !known.has(word);
+    // Each word once, as the model knows it.
+    let asked: BTreeSet<String> =
+        pieces.iter().filter_map(|p| plain(p).filter(|w| doubtful(w)).map(asked_as)).collect();
+    let asked: Vec<String> = asked.into_iter().collect();
+    let sources: Vec<Vec<u32>> = asked.iter().map(|word| loaded.tokenizers.source().encode(word)).collect();
+    let written = block_on(loaded.decoder.translate(&mut loaded.network, &sources, &loaded.translation))?;
+    let answer = |w: &[seqloom::decode::Written]| {
+        // A word becomes a word, or words: nothing that ends a line.
+        loaded.tokenizers.target().decode(&w[0].tokens).replace(['\n', '\r'], " ").trim().to_string()
+    };
+    let answers: HashMap<&str, String> =
+        asked.iter().map(String::as_str).zip(written.iter().map(|w| answer(w))).collect();
+    let (mut corrected, mut words, mut unknown, mut changed) = (String::with_capacity(text.len()), 0, 0, 0);
+    for piece in &pieces {
+        let (Piece::Word(word) | Piece::Between(word)) = *piece;
+        words += usize::from(plain(piece).is_some());
+        let better = plain(piece).filter(|w| doubtful(w)).map(|word| {
+            unknown += 1;
+            let answer = &answers[asked_as(word).as_str()];
+            // A model that has nothing to say leaves the word as it is.
+            if answer.is_empty() { word.to_string() } else { Case::of(word).write(answer) }
+        });
+        changed += usize::from(better.as_ref().is_some_and(|better| better != word));
+        corrected += better.as_deref().unwrap_or(word);
+    }
+    let mut to = std::io::stdout().lock();
+    to.write_all(corrected.as_bytes())
+        .and_then(|()| to.flush())
+        .map_err(|e| Error::Input(format!("standard output cannot be written: {e}")))?;
+    let seconds = since.elapsed().as_secs_f64();
+    eprintln!("{words} words, {unknown} not known, {changed} changed, in {seconds:.1} s");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn plain<'a>(piece: &Piece<'a>) -> Option<&'a str> {
+    match piece {
+        Piece::Word(word) => Some(word),
+        Piece::Between(_) => None,
+    }
+}
+
+/// How the model is asked about a word: capitals that the word would get back anyway are none.
+fn asked_as(word: &str) -> String {
+    match Case::of(word) {
+        Case::AsItIs => word.into(),
+        Case::Capitalised | Case::Capitals => word.to_lowercase(),
+    }
+}
+
+fn known(args: &Correct) -> Result<Known> {
+    let run = RunDir::new(&args.model);
+    run.recipe()?;
+    let mut all = run.words()?.unwrap_or_default();
+    for file in &args.known {
+        all.extend(corpus::words(&file.display().to_string(), &files::read(file)?)?);
+    }
+    if all.is_empty() {
+        eprintln!(
+            "warning: no word is known (no words.txt beside the model, no --known FILE): the model is asked about all"
+        );
+    }
+    Ok(Known(all.into_iter().collect()))
+}
