@@ -40,7 +40,7 @@ fn recurrence(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
 fn step(row: u32, s: u32, u: u32) {
     let length = min(lengths[row], run.y);
     let plane = run.x * run.y * H;
-    let from = row * select(1u, 2u, GATES == 4u) * H;
+    let origin = row * select(1u, 2u, GATES == 4u) * H;
     if (s >= length) {
         let at = (row * run.y + s) * H + u;
         h[at] = 0.0;
@@ -48,9 +48,9 @@ fn step(row: u32, s: u32, u: u32) {
             saved[p * plane + at] = 0.0;
         }
         if (s == 0u) {
-            state[from + u] = state0[from + u];
+            state[origin + u] = state0[origin + u];
             if (GATES == 4u) {
-                state[from + H + u] = state0[from + H + u];
+                state[origin + H + u] = state0[origin + H + u];
             }
         }
         return;
@@ -59,7 +59,7 @@ fn step(row: u32, s: u32, u: u32) {
     let before = (row * run.y + select(t - 1u, t + 1u, REVERSE)) * H;
     var sum = vec4(0.0);
     for (var k = 0u; k < H; k++) {
-        let past = previous(s, before + k, from + k);
+        let past = previous(s, before + k, origin + k);
         sum.x = fma(w[u * H + k], past, sum.x);
         if (GATES > 1u) {
             sum.y = fma(w[(H + u) * H + k], past, sum.y);
@@ -69,7 +69,7 @@ fn step(row: u32, s: u32, u: u32) {
             sum.w = fma(w[(3u * H + u) * H + k], past, sum.w);
         }
     }
-    let past = previous(s, before + u, from + u);
+    let past = previous(s, before + u, origin + u);
     let at = (row * run.y + t) * H + u;
     let x = (row * run.y + t) * GATES * H + u;
     var out = 0.0;
@@ -93,9 +93,9 @@ fn step(row: u32, s: u32, u: u32) {
         let g = tanh_of(gates[x + 2u * H] + (sum.z + b[2u * H + u]));
         let o = sigmoid_of(gates[x + 3u * H] + (sum.w + b[3u * H + u]));
         // A unit's own c waits in the state.
-        var c = state0[from + H + u];
+        var c = state0[origin + H + u];
         if (s > 0u) {
-            c = state[from + H + u];
+            c = state[origin + H + u];
         }
         saved[plane + at] = i;
         saved[2u * plane + at] = f;
@@ -103,12 +103,12 @@ fn step(row: u32, s: u32, u: u32) {
         saved[4u * plane + at] = o;
         saved[5u * plane + at] = c;
         c = f * c + i * g;
-        state[from + H + u] = c;
+        state[origin + H + u] = c;
         out = o * tanh_of(c);
     }
     h[at] = out;
     if (s == length - 1u) {
-        state[from + u] = out;
+        state[origin + u] = out;
     }
 }
 

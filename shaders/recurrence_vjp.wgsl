@@ -60,11 +60,11 @@ fn step(row: u32, k: u32, u: u32) {
         store((row * run.y + k - 1u) * GATES * H + u, vec4(0.0), 0.0);
         return;
     }
-    let from = row * select(1u, 2u, GATES == 4u) * H + u;
-    var carry = dstate[from];
+    let origin = row * select(1u, 2u, GATES == 4u) * H + u;
+    var carry = dstate[origin];
     var dc = 0.0;
     if (GATES == 4u) {
-        dc = dstate[from + H];
+        dc = dstate[origin + H];
     }
     if (k > 0u) {
         let later = row * run.y + select(length - k, k - 1u, REVERSE);
@@ -82,16 +82,16 @@ fn step(row: u32, k: u32, u: u32) {
         }
         carry = sum;
         if (GATES == 3u) {
-            carry = sum + dstate0[from];
+            carry = sum + dstate0[origin];
         }
         if (GATES == 4u) {
-            dc = dstate0[from + H];
+            dc = dstate0[origin + H];
         }
     }
     if (k == length) {
-        dstate0[from] = carry;
+        dstate0[origin] = carry;
         if (GATES == 4u) {
-            dstate0[from + H] = dc;
+            dstate0[origin + H] = dc;
         }
         return;
     }
@@ -109,7 +109,7 @@ fn step(row: u32, k: u32, u: u32) {
         let n = saved[3u * plane + at];
         let q = saved[4u * plane + at];
         let dn = d * (1.0 - z) * (1.0 - n * n);
-        dstate0[from] = d * z;
+        dstate0[origin] = d * z;
         store(t * 3u * H + u, vec4(dn * (q * (r * (1.0 - r))), d * (past - n) * (z * (1.0 - z)), dn, 0.0), dn * r);
     } else {
         let i = saved[plane + at];
@@ -119,7 +119,7 @@ fn step(row: u32, k: u32, u: u32) {
         let c = saved[5u * plane + at];
         let y = tanh_of(f * c + i * g);
         dc += d * o * (1.0 - y * y);
-        dstate0[from + H] = dc * f;
+        dstate0[origin + H] = dc * f;
         store(t * 4u * H + u, vec4(dc * g * (i * (1.0 - i)), dc * c * (f * (1.0 - f)), dc * i * (1.0 - g * g),
                                    d * y * (o * (1.0 - o))), 0.0);
     }
