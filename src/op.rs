@@ -100,6 +100,8 @@ pub struct Launch {
     pub run: [u32; 4],
     /// Workgroups in x, y and z.
     pub grid: [u32; 3],
+    /// Dispatches behind each other, numbered in the last of `run`; each reads what those before it wrote. Mostly one.
+    pub steps: u32,
 }
 
 impl Launch {
@@ -114,7 +116,7 @@ impl Launch {
         let groups = groups.max(1);
         let x = groups.min(32_768);
         let grid = [x as u32, groups.div_ceil(x) as u32, 1];
-        Launch { shader, variant: String::new(), constants: vec![], tiles: vec![], run, grid }
+        Launch { shader, variant: String::new(), constants: vec![], tiles: vec![], run, grid, steps: 1 }
     }
 
     /// Sets an override constant.
@@ -127,6 +129,18 @@ impl Launch {
     pub fn tile(mut self, name: &'static str, value: u32) -> Launch {
         self.tiles.push((name, value));
         self
+    }
+
+    /// Dispatches the grid so many times, with `run[3]` = 0, 1, 2 and so on.
+    pub fn steps(mut self, steps: u32) -> Launch {
+        self.steps = steps;
+        self
+    }
+
+    /// `run` as each dispatch gets it.
+    pub fn runs(&self) -> impl Iterator<Item = [u32; 4]> + '_ {
+        let [x, y, z, w] = self.run;
+        (0..self.steps).map(move |step| [x, y, z, if self.steps > 1 { step } else { w }])
     }
 
     /// Names the candidate.

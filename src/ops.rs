@@ -50,6 +50,7 @@ rooms! {
     peak,
     positions,
     record,
+    recurrence,
     relu,
     rotary,
     rows,

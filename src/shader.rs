@@ -12,10 +12,11 @@ use crate::error::{Error, Result};
 use crate::op::{Launch, Shader};
 use std::collections::BTreeMap;
 
-const LIBRARY: [(&str, &str); 9] = [
+const LIBRARY: [(&str, &str); 10] = [
     ("activation", include_str!("../shaders/lib/activation.wgsl")),
     ("blocks", include_str!("../shaders/lib/blocks.wgsl")),
     ("erf", include_str!("../shaders/lib/erf.wgsl")),
+    ("gates", include_str!("../shaders/lib/gates.wgsl")),
     ("grid", include_str!("../shaders/lib/grid.wgsl")),
     ("lanes", include_str!("../shaders/lib/lanes.wgsl")),
     ("mask", include_str!("../shaders/lib/mask.wgsl")),

@@ -11,6 +11,8 @@ use seqloom::gpu::Gpu;
 use seqloom::grad::vjp;
 use seqloom::graph::{Graph, Memory, Resident, Value};
 use seqloom::ops::adam::Adam;
+use seqloom::ops::matmul::Activation;
+use seqloom::ops::recurrence::Cell;
 use seqloom::plan::{Limits, Plan};
 use seqloom::step;
 use seqloom::tensor::{Tensor, Type};
@@ -226,6 +228,76 @@ fn matmul() {
     let mut stored = golden.0.clone();
     stored.insert("w".into(), transposed);
     Golden(stored).check(&g, |_, largest| 1e-6 * largest);
+}
+
+/// Layers of recurrences as torch.nn has them, with unequal lengths, initial states, and cotangents of h and of the final
+/// states. `layers`: the suffixes of the parameters' names, of layers or, where
+/// `reverse`, of the directions of one, whose halves y has in its columns.
+fn recurrent(op: &str, cell: Cell, layers: &[&str], reverse: bool) {
+    let golden = Golden::of(op);
+    let mut g = Graph::new();
+    let x = golden.input(&mut g, "x");
+    let lengths = golden.input(&mut g, "lengths");
+    let mut stored = golden.0.clone();
+    let mut wrt = vec![("x".to_string(), x)];
+    let mut results = vec![];
+    let mut y = x;
+    for (i, suffix) in layers.iter().enumerate() {
+        let mut parameter = |g: &mut Graph, name: String| {
+            let value = golden.input(g, &name);
+            wrt.push((name, value));
+            value
+        };
+        let [w_ih, w_hh, b_ih, b_hh] =
+            ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|name| parameter(&mut g, format!("{name}_{suffix}")));
+        let start = parameter(&mut g, format!("start{i}"));
+        let from = if reverse { x } else { y };
+        let gates = g.linear(from, w_ih, Some(b_ih), Activation::None);
+        let (h, state) = g.recurrence(cell, gates, w_hh, Some(b_hh), start, lengths, reverse && i == 1);
+        let cotangent = golden.input(&mut g, &format!("cotangent{i}"));
+        g.output(&format!("final{i}"), state);
+        results.push((state, cotangent));
+        y = h;
+        if reverse {
+            // This direction's half of the columns.
+            for name in ["y", "dy"] {
+                let [b, t, wide] = golden.tensor(name).ty().dims[..] else { panic!("{name} is (B, T, 2 H)") };
+                let rows = golden.tensor(name).as_f32().chunks(wide);
+                let half = rows.flat_map(|row| &row[i * wide / 2..(i + 1) * wide / 2]).copied().collect();
+                stored.insert(format!("{name}{i}"), Tensor::f32([b, t, wide / 2], half));
+            }
+            g.output(&format!("y{i}"), h);
+            results.push((h, g.input(&format!("dy{i}"), stored[&format!("dy{i}")].ty().clone())));
+        }
+    }
+    if !reverse {
+        g.output("y", y);
+        results.push((y, golden.input(&mut g, "dy")));
+    }
+    let values: Vec<Value> = wrt.iter().map(|w| w.1).collect();
+    for ((name, _), dx) in wrt.iter().zip(vjp(&mut g, &results, &values)) {
+        g.output(&format!("d{name}"), dx);
+    }
+    Golden(stored).check(&g, |_, largest| 2e-6 * largest);
+}
+
+#[test]
+fn recurrences_of_one_layer() {
+    for (op, cell) in [("rnn", Cell::Rnn), ("gru", Cell::Gru), ("lstm", Cell::Lstm)] {
+        recurrent(op, cell, &["l0"], false);
+    }
+}
+
+#[test]
+fn recurrences_in_both_directions_with_unequal_lengths() {
+    for (op, cell) in [("gru_packed", Cell::Gru), ("lstm_packed", Cell::Lstm)] {
+        recurrent(op, cell, &["l0", "l0_reverse"], true);
+    }
+}
+
+#[test]
+fn recurrences_of_two_layers() {
+    recurrent("lstm_layers", Cell::Lstm, &["l0", "l1"], false);
 }
 
 /// The third step of AdamW, on resident buffers as training has them.

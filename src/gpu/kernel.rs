@@ -73,8 +73,8 @@ impl Gpu {
             Place::Slot(i) => (&buffers[i], 0),
             _ => unreachable!("a kernel on its own has slots only"),
         };
-        let step = Step::new(&self.device, &self.pipelines, &pass, 0, of);
-        let (run_group, _) = run_group(&self.device, &self.queue, &self.pipelines, [launch.run].into_iter());
+        let (run_group, mut offsets) = run_group(&self.device, &self.queue, &self.pipelines, [launch].into_iter());
+        let step = Step::new(&self.device, &self.pipelines, &pass, offsets.remove(0), of);
         let outputs = output.iter().cloned().zip(outputs.iter().cloned()).collect();
         // Whatever the uploads wait for is not the kernel's.
         self.queue.submit([]);

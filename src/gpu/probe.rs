@@ -1,6 +1,6 @@
 //! One kernel on its own, between guard bands: what `verify` and the tests run.
 
-use super::{Gpu, program::Step};
+use super::{Gpu, program::submit_alone};
 use crate::error::Result;
 use crate::op::{Launch, Op};
 use crate::plan::{Binding, Pass, Place, padded};
@@ -60,8 +60,7 @@ impl Gpu {
             Place::Slot(i) => (&buffers[i], GUARD),
             _ => unreachable!("a probe has slots only"),
         };
-        let step = Step::new(&self.device, &self.pipelines, &pass, 0, of);
-        step.submit_alone(&self.device, &self.queue, &self.pipelines, launch.run);
+        submit_alone(&self.device, &self.queue, &self.pipelines, &pass, of);
         let mut probe = Probe { outputs: vec![], torn: vec![] };
         for (i, (buffer, ty)) in buffers.iter().zip(&types).enumerate() {
             let bytes = self.download(buffer, 0, contents[i].len()).await?;

@@ -1,6 +1,7 @@
 //! A plan on a device: bind groups made once, one encoder and one pass per submission.
 
 use super::pipelines::{Key, Pipelines};
+use crate::op::Launch;
 use crate::plan::{Binding, Pass, Place, Plan, padded};
 use crate::tensor::{Tensor, Type};
 
@@ -16,12 +17,13 @@ pub(super) struct Program {
     outputs: Vec<(String, wgpu::Buffer, usize, Type)>,
 }
 
-/// One dispatch, ready to be recorded.
+/// One pass of a plan, ready to be recorded.
 pub(super) struct Step {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     grid: [u32; 3],
-    run_offset: u32,
+    /// One a dispatch.
+    run_offsets: Vec<u32>,
 }
 
 impl Program {
@@ -53,10 +55,10 @@ impl Program {
         let slots: Vec<wgpu::Buffer> = buffer_of.into_iter().map(|buffer| pool[buffer].clone()).collect();
         let locate = |place: Place| locate(place, &slots, &inputs, residents);
 
-        let (run_group, offsets) = run_group(device, queue, pipelines, plan.passes.iter().map(|p| p.launch.run));
+        let (run_group, offsets) = run_group(device, queue, pipelines, plan.passes.iter().map(|p| &p.launch));
         let mut steps = vec![];
-        for (pass, run_offset) in plan.passes.iter().zip(offsets) {
-            steps.push(Step::new(device, pipelines, pass, run_offset, |b| locate(b.place)));
+        for (pass, run_offsets) in plan.passes.iter().zip(offsets) {
+            steps.push(Step::new(device, pipelines, pass, run_offsets, |b| locate(b.place)));
         }
         let output = |(name, place, ty): &(String, Place, Type)| {
             let (buffer, offset) = locate(*place);
@@ -173,7 +175,7 @@ impl Step {
         device: &wgpu::Device,
         pipelines: &Pipelines,
         pass: &Pass,
-        run_offset: u32,
+        run_offsets: Vec<u32>,
         locate: impl Fn(&Binding) -> (&'a wgpu::Buffer, usize),
     ) -> Step {
         let key = Key::new(pass);
@@ -189,47 +191,53 @@ impl Step {
             layout: pipelines.layout(&key),
             entries: &entries,
         });
-        Step { pipeline: pipelines.pipeline(&key).clone(), group, grid: pass.launch.grid, run_offset }
+        Step { pipeline: pipelines.pipeline(&key).clone(), group, grid: pass.launch.grid, run_offsets }
     }
 
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass, run_group: &wgpu::BindGroup) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
-        pass.set_bind_group(1, run_group, &[self.run_offset]);
-        pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
-    }
-
-    /// Submits this dispatch and no other.
-    pub(super) fn submit_alone(
-        &self,
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
-        pipelines: &Pipelines,
-        run: [u32; 4],
-    ) {
-        let (group, _) = run_group(device, queue, pipelines, [run].into_iter());
-        let mut encoder = device.create_command_encoder(&Default::default());
-        self.record(&mut encoder.begin_compute_pass(&Default::default()), &group);
-        queue.submit([encoder.finish()]);
+        for &offset in &self.run_offsets {
+            pass.set_bind_group(1, run_group, &[offset]);
+            pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
+        }
     }
 }
 
-/// The `run` uniforms of all passes in one buffer, equal ones once, and each pass's offset.
-pub(super) fn run_group(
+/// Submits one pass and no other.
+pub(super) fn submit_alone<'a>(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
     pipelines: &Pipelines,
-    runs: impl Iterator<Item = [u32; 4]>,
-) -> (wgpu::BindGroup, Vec<u32>) {
+    pass: &Pass,
+    locate: impl Fn(&Binding) -> (&'a wgpu::Buffer, usize),
+) {
+    let (group, mut offsets) = run_group(device, queue, pipelines, [&pass.launch].into_iter());
+    let step = Step::new(device, pipelines, pass, offsets.remove(0), locate);
+    let mut encoder = device.create_command_encoder(&Default::default());
+    step.record(&mut encoder.begin_compute_pass(&Default::default()), &group);
+    queue.submit([encoder.finish()]);
+}
+
+/// The `run` uniforms of all passes in one buffer, equal ones once, and the offsets of each launch's dispatches.
+pub(super) fn run_group<'a>(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    pipelines: &Pipelines,
+    launches: impl Iterator<Item = &'a Launch>,
+) -> (wgpu::BindGroup, Vec<Vec<u32>>) {
     let mut distinct: Vec<[u32; 4]> = vec![];
     let mut offsets = vec![];
-    for run in runs {
-        let found = distinct.iter().position(|r| *r == run);
-        let at = found.unwrap_or_else(|| {
-            distinct.push(run);
-            distinct.len() - 1
-        });
-        offsets.push((at * UNIFORM_STEP) as u32);
+    for launch in launches {
+        let mut offset = |run: [u32; 4]| {
+            let found = distinct.iter().position(|r| *r == run);
+            let at = found.unwrap_or_else(|| {
+                distinct.push(run);
+                distinct.len() - 1
+            });
+            (at * UNIFORM_STEP) as u32
+        };
+        offsets.push(launch.runs().map(&mut offset).collect());
     }
     let mut bytes = vec![0u8; distinct.len().max(1) * UNIFORM_STEP];
     for (run, at) in distinct.iter().zip(bytes.chunks_mut(UNIFORM_STEP)) {

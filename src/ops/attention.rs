@@ -135,7 +135,7 @@ impl Attention {
         let run = [e.queries as u32, e.keys as u32, self.dropout.site, 0];
         let launch = |shader, variant: &str, grid: [usize; 2]| {
             let grid = [grid[0] as u32, grid[1] as u32, (e.batches * e.heads) as u32];
-            let launch = Launch { shader, variant: variant.into(), constants: vec![], tiles: vec![], run, grid };
+            let launch = Launch { shader, variant: variant.into(), constants: vec![], tiles: vec![], run, grid, steps: 1 };
             self.set(launch, e)
         };
         let chunks = e.size.div_ceil(32).min(most);

@@ -89,6 +89,7 @@ impl Op for AttentionStep {
             tiles: vec![("CHUNKS", size.div_ceil(lanes) as u32)],
             run: [keys as u32, x[4].cols() as u32, 0, 0],
             grid: [rows as u32, self.heads.div_ceil(64 / lanes) as u32, 1],
+            steps: 1,
         };
         // A thread walks over its keys and over its columns of all keys.
         let ends = |lanes: &usize| {

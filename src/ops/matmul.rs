@@ -212,7 +212,7 @@ impl Op for Matmul {
         let run = [m as u32, n as u32, k as u32, 0];
         let launch = |shader, variant: String, [bm, bn]: [usize; 2]| {
             let grid = [n.div_ceil(bn) as u32, m.div_ceil(bm) as u32, c.batch as u32];
-            self.set(Launch { shader, variant, constants: vec![], tiles: vec![], run, grid })
+            self.set(Launch { shader, variant, constants: vec![], tiles: vec![], run, grid, steps: 1 })
         };
         // vec4 loads run along the contiguous dimension of A and of B, four steps of k at a time.
         let aligned = a.columns.is_multiple_of(4) && b.columns.is_multiple_of(4) && k.is_multiple_of(4);

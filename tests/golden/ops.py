@@ -36,6 +36,9 @@ Tensors are F32 but for those marked U32; settings are tensors of one element.
     matmul.dy y             (3, 4), y = a @ b
     adamw.p g m v           (4, 5), parameter, gradient and moments before the step
     adamw.p_after m_after v_after    (4, 5), after it
+    rnn.x gru.x lstm.x ...  x (B, T, C), starts and finals of each layer and direction (B, S, H), the parameters by
+                            torch.nn's names, lengths (U32), y; dNAME is the gradient of NAME, given the cotangents dy of y
+                            and cotangentN of finalN. _packed: both directions; _layers: two layers
     adamw.step              U32, 3: the number of the step taken, for bias correction
     adamw.lr beta1 beta2 eps weight_decay    0.01, 0.9, 0.98, 1e-3, 0.1
 """
@@ -147,6 +150,33 @@ def adamw():
     store("adamw", p_after=p, m_after=m, v_after=v)
 
 
+def recurrent(op, module, layers=1, bidirectional=False, lengths=None):
+    """A torch.nn module over sequences from initial states: h, the final states, and gradients of everything."""
+    batch, time, width, size = 3, 5, 4, 6
+    states = 2 if module is torch.nn.LSTM else 1
+    walks = layers * (2 if bidirectional else 1)
+    net = module(width, size, layers, batch_first=True, bidirectional=bidirectional).double()
+    parameters = dict(net.named_parameters())
+    for value in parameters.values():
+        value.data = randn(*value.shape, scale=0.5)
+    x = randn(batch, time, width).requires_grad_()
+    # One initial state a layer and direction, (B, S, H) each.
+    starts = [randn(batch, states, size).requires_grad_() for _ in range(walks)]
+    start = tuple(torch.stack([state[:, s] for state in starts]) for s in range(states))
+    lengths = torch.tensor(lengths or [time] * batch)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    y, final = net(packed, start if states == 2 else start[0])
+    y, _ = torch.nn.utils.rnn.pad_packed_sequence(y, batch_first=True, total_length=time)
+    final = torch.stack(final if states == 2 else (final,), 2)  # (walks, B, S, H)
+    dy, dfinal = randn(*y.shape), randn(*final.shape)
+    wrt = {"x": x, **parameters, **{f"start{i}": state for i, state in enumerate(starts)}}
+    gradients = torch.autograd.grad([y, final], list(wrt.values()), [dy, dfinal])
+    store(op, **wrt, lengths=lengths, y=y, dy=dy)
+    store(op, **{"d" + name: g for name, g in zip(wrt, gradients)})
+    for i in range(walks):
+        store(op, **{f"final{i}": final[i], f"cotangent{i}": dfinal[i]})
+
+
 elementwise()
 layer_norm()
 softmax("softmax", (2, 3, 5, 7), [7, 3], 0.25, causal=False)
@@ -155,4 +185,10 @@ cross_entropy()
 embedding()
 matmul()
 adamw()
+recurrent("rnn", torch.nn.RNN)
+recurrent("gru", torch.nn.GRU)
+recurrent("lstm", torch.nn.LSTM)
+recurrent("gru_packed", torch.nn.GRU, bidirectional=True, lengths=[2, 5, 4])
+recurrent("lstm_packed", torch.nn.LSTM, bidirectional=True, lengths=[2, 5, 4])
+recurrent("lstm_layers", torch.nn.LSTM, layers=2, lengths=[5, 1, 3])
 safetensors.numpy.save_file(tensors, Path(__file__).with_suffix(".safetensors"))

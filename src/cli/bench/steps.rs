@@ -47,7 +47,7 @@ impl Work {
         let forward = (0..plan.passes.len()).filter(|&pass| phase == Phase::Forward && !plan.is_backward(pass));
         self.forward += forward.map(|pass| plan.passes[pass].cost.flops).sum::<u64>();
         self.flops += plan.cost().flops;
-        self.dispatches += plan.passes.len();
+        self.dispatches += plan.passes.iter().map(|pass| pass.launch.steps as usize).sum::<usize>();
         self.submissions += plan.submissions.len();
     }
 }

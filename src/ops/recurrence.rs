@@ -1,0 +1,290 @@
+//! h' = cell(gates + W h + b, state) along a sequence: RNN, LSTM (Hochreiter and Schmidhuber 1997), GRU (Cho et al. 2014)
+
+mod near;
+mod vjp;
+
+use crate::case::{Case, Draw};
+use crate::graph::{Graph, Value};
+use crate::large::{Large, noise, positive, words};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{DType, Tensor, Type};
+use near::{Near, sum};
+pub use vjp::RecurrenceVjp;
+
+/// What is computed at every time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell {
+    /// h' = tanh(x + W h + b)
+    Rnn,
+    /// h' = (1 - z) n + z h, n = tanh(x + r (W h + b)), gates r, z, n.
+    Gru,
+    /// c' = f c + i g, h' = o tanh(c'), gates i, f, g, o.
+    Lstm,
+}
+
+impl Cell {
+    /// G: sums a unit.
+    pub fn gates(self) -> usize {
+        match self {
+            Cell::Rnn => 1,
+            Cell::Gru => 3,
+            Cell::Lstm => 4,
+        }
+    }
+
+    /// S: numbers a unit carries from one time to the next, h first.
+    pub fn states(self) -> usize {
+        if self == Cell::Lstm { 2 } else { 1 }
+    }
+
+    /// P: what the backward pass needs of a unit at a time; the h before comes first.
+    fn saved(self) -> usize {
+        match self {
+            Cell::Rnn => 2,
+            Cell::Gru => 5,
+            Cell::Lstm => 6,
+        }
+    }
+}
+
+/// One layer in one direction over whole sequences. Inputs: gates (B, T, G·H), w (G·H, H), b (G·H), state0 (B, S, H),
+/// lengths (B). Outputs: h (B, T, H), zero from a row's length on; state (B, S, H) after the last real step; saved
+/// (P, B, T, H), for the backward pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Recurrence {
+    /// What is computed at every time.
+    pub cell: Cell,
+    /// From the last real step to the first.
+    pub reverse: bool,
+}
+
+/// Lanes of a workgroup.
+const LANES: usize = 256;
+
+/// Most steps in one dispatch: what runs for too long is ended by a driver's watchdog.
+const STEPS: usize = 512;
+
+impl Recurrence {
+    /// Batch, time and units.
+    fn extents(&self, h: &Type) -> [usize; 3] {
+        [h.dims[0], h.dims[1], h.dims[2]]
+    }
+
+    /// The candidates of a kernel that walks `steps` steps, each with H iterations a unit.
+    fn walks(&self, shader: Shader, [b, t, h]: [usize; 3], steps: usize, adapter: &Adapter) -> Vec<Launch> {
+        let candidate = |chunk: usize, span: usize| {
+            Launch::groups(shader, b * h.div_ceil(span), [b as u32, t as u32, chunk as u32, 0])
+                .constant("GATES", self.cell.gates() as f64)
+                .constant("REVERSE", f64::from(self.reverse))
+                .constant("H", h as f64)
+                .constant("SPAN", span as f64)
+                .steps(steps.div_ceil(chunk) as u32)
+        };
+        let own = 1 + h.div_ceil(LANES) * (h + self.cell.saved() + 1);
+        let most = if adapter.software { SOFTWARE_ITERATIONS / own } else { STEPS };
+        let whole = (most > 0).then(|| candidate(steps.min(STEPS).min(most), h).variant("many steps a dispatch"));
+        whole.into_iter().chain([candidate(1, h.min(LANES)).variant("a step a dispatch")]).collect()
+    }
+
+    /// h, state and saved, with how far a kernel may be off.
+    fn walk(&self, x: &[&Tensor]) -> [Vec<Near>; 3] {
+        let [batch, time, wide] = x[0].ty().dims[..] else { unreachable!("types were checked") };
+        let (g, states) = (self.cell.gates(), self.cell.states());
+        let h = wide / g;
+        let at = |i: usize, j: usize| Near::new(x[i].as_f32()[j]);
+        let plane = batch * time * h;
+        let mut out = vec![Near::ZERO; plane];
+        let mut saved = vec![Near::ZERO; self.cell.saved() * plane];
+        let mut state: Vec<Near> = (0..x[3].ty().elements()).map(|j| at(3, j)).collect();
+        for (row, state) in state.chunks_mut(states * h).enumerate() {
+            let length = time.min(x[4].as_u32()[row] as usize);
+            for s in 0..length {
+                let t = row * time + if self.reverse { length - 1 - s } else { s };
+                let past = state.to_vec();
+                for u in 0..h {
+                    let recurrent = |gate: usize| {
+                        let products = (0..h).map(|k| at(1, (gate * h + u) * h + k) * past[k]);
+                        sum(products) + at(2, gate * h + u)
+                    };
+                    let x = |gate: usize| at(0, t * wide + gate * h + u);
+                    let all = |gate: usize| x(gate) + recurrent(gate);
+                    let keep: Vec<Near> = match self.cell {
+                        Cell::Rnn => {
+                            state[u] = all(0).tanh();
+                            vec![past[u], state[u]]
+                        }
+                        Cell::Gru => {
+                            let (r, z, q) = (all(0).sigmoid(), all(1).sigmoid(), recurrent(2));
+                            let n = (x(2) + r * q).tanh();
+                            state[u] = (Near::ONE - z) * n + z * past[u];
+                            vec![past[u], r, z, n, q]
+                        }
+                        Cell::Lstm => {
+                            let (i, f) = (all(0).sigmoid(), all(1).sigmoid());
+                            let (g, o) = (all(2).tanh(), all(3).sigmoid());
+                            state[h + u] = f * past[h + u] + i * g;
+                            state[u] = o * state[h + u].tanh();
+                            vec![past[u], i, f, g, o, past[h + u]]
+                        }
+                    };
+                    out[t * h + u] = state[u];
+                    for (p, value) in keep.into_iter().enumerate() {
+                        saved[p * plane + t * h + u] = value;
+                    }
+                }
+            }
+        }
+        [out, state, saved]
+    }
+}
+
+/// The values rounded to f32.
+fn fill(near: &[Vec<Near>], y: &mut [Tensor]) {
+    for (near, y) in near.iter().zip(y) {
+        for (near, y) in near.iter().zip(y.as_f32_mut()) {
+            *y = near.value as f32;
+        }
+    }
+}
+
+/// How far a kernel may be from the rounded values.
+fn errors(near: &[Vec<Near>]) -> Vec<Vec<f64>> {
+    near.iter().map(|all| all.iter().map(|near| near.stored()).collect()).collect()
+}
+
+impl Op for Recurrence {
+    fn name(&self) -> &'static str {
+        match self.cell {
+            Cell::Rnn => "rnn",
+            Cell::Gru => "gru",
+            Cell::Lstm => "lstm",
+        }
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        let (g, s) = (self.cell.gates(), self.cell.states());
+        let [b, t, wide] = x[0].dims[..] else { return Err("gates are (B, T, G·H)".into()) };
+        let h = wide / g;
+        if wide % g != 0 || x[1].dims != [wide, h] || x[2].dims != [wide] {
+            return Err(format!("{} has {g} gates: gates (B, T, {g} H), w ({g} H, H), b ({g} H)", self.name()));
+        }
+        if x[3].dims != [b, s, h] || x[4].dims != [b] || x[4].dtype != DType::U32 {
+            return Err(format!("a row of the batch starts from a state ({s}, H), and has a length"));
+        }
+        if h > 16_384 {
+            return Err(format!("a layer has at most 16,384 units, not {h}"));
+        }
+        Ok(vec![Type::f32([b, t, h]), x[3].clone(), Type::f32([self.cell.saved(), b, t, h])])
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        fill(&self.walk(x), y);
+    }
+
+    fn launches(&self, x: &[&Type], y: &[&Type], adapter: &Adapter) -> Vec<Launch> {
+        self.walks(shader!("recurrence"), self.extents(y[0]), x[0].dims[1], adapter)
+    }
+
+    fn vjp(&self, g: &mut Graph, x: &[Value], y: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
+        let mut cotangent = |i: usize| dy[i].unwrap_or_else(|| g.fill(0.0, &g.ty(y[i]).dims.clone()));
+        let (dh, dstate) = (cotangent(0), cotangent(1));
+        let [b, t, h] = self.extents(g.ty(y[0]));
+        let wide = self.cell.gates() * h;
+        let d = g.push(RecurrenceVjp(*self), &[x[1], y[2], x[4], dh, dstate]);
+        let sides = g.ty(d[0]).dims[0];
+        let of_x = g.rows(d[0], 0..1);
+        let of_x = g.reshape(of_x, &[b, t, wide]);
+        let recurrent = g.rows(d[0], sides - 1..sides);
+        let recurrent = g.reshape(recurrent, &[b * t, wide]);
+        let past = g.rows(y[2], 0..1);
+        let past = g.reshape(past, &[b * t, h]);
+        let dw = g.matmul(recurrent, past, true, false);
+        let db = g.column_sum(recurrent);
+        vec![Some(of_x), Some(dw), Some(db), Some(d[1]), None]
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(2 * x[0].elements() * y[0].cols(), x, y)
+    }
+
+    fn bound(&self, x: &[Tensor], _: &[Tensor]) -> Vec<Vec<f64>> {
+        errors(&self.walk(&x.iter().collect::<Vec<_>>()))
+    }
+}
+
+impl Graph {
+    /// One layer in one direction: h (B, T, H), zero from a row's length on, and the state (B, S, H) after the last real
+    /// step. `gates_x` (B, T, G·H) is x W_ihᵀ + b_ih, `w_hh` (G·H, H), `b_hh` (G·H) or none, `state0` (B, S, H), of LSTM
+    /// h and then c, `lengths` (B). The order of gates is PyTorch's.
+    #[track_caller]
+    #[allow(clippy::too_many_arguments)]
+    pub fn recurrence(
+        &mut self,
+        cell: Cell,
+        gates_x: Value,
+        w_hh: Value,
+        b_hh: Option<Value>,
+        state0: Value,
+        lengths: Value,
+        reverse: bool,
+    ) -> (Value, Value) {
+        let wide = self.ty(gates_x).cols();
+        let b = b_hh.unwrap_or_else(|| self.fill(0.0, &[wide]));
+        let y = self.push(Recurrence { cell, reverse }, &[gates_x, w_hh, b, state0, lengths]);
+        (y[0], y[1])
+    }
+}
+
+/// Cases of the kernels.
+pub fn cases(draw: &mut Draw) -> Vec<Case> {
+    // Five steps back multiply as many weights.
+    draw.set_largest(1e3);
+    let mut cases = vec![];
+    for cell in [Cell::Rnn, Cell::Gru, Cell::Lstm] {
+        for (lengths, t, h, reverse) in [
+            (&[1][..], 1, 1, false),
+            (&[5, 2, 0], 5, 7, false),
+            (&[5, 2, 0], 5, 7, true),
+            (&[3, 4], 4, 33, true),
+            (&[6, 1, 3], 6, 64, false),
+            (&[2, 3], 3, 130, true),
+            (&[2, 1], 2, 300, false),
+        ] {
+            let op = Recurrence { cell, reverse };
+            let (b, wide) = (lengths.len(), cell.gates() * h);
+            let lengths = Tensor::u32([b], lengths.to_vec());
+            let mut inputs = vec![draw.tensor(&[b, t, wide]), draw.tensor(&[wide, h]), draw.tensor(&[wide])];
+            inputs.extend([draw.tensor(&[b, cell.states(), h]), lengths.clone()]);
+            // So many weights of one are no smooth function of theirs.
+            if draw.is_normal() {
+                inputs[1].as_f32_mut().iter_mut().for_each(|w| *w /= (h as f32).sqrt());
+            }
+            let name = format!("{cell:?} B {b} T {t} H {h}{}", if reverse { " reverse" } else { "" });
+            let w = inputs[1].clone();
+            let mut case = Case::of(&name, op, inputs);
+            if h < 64 {
+                (case.results, case.wrt) = (vec![0, 1], vec![0, 1, 2, 3]);
+            }
+            let saved = case.definition().remove(2);
+            cases.push(case);
+            let (dh, dstate) = (draw.tensor(&[b, t, h]), draw.tensor(&[b, cell.states(), h]));
+            cases.push(Case::of(name, RecurrenceVjp(op), vec![w, saved, lengths, dh, dstate]));
+        }
+    }
+    cases
+}
+
+/// Large cases of the kernels.
+pub fn large() -> Vec<Large> {
+    let op = Recurrence { cell: Cell::Lstm, reverse: false };
+    let (b, t, h, lengths) = (32, 64, 128, words(&[64; 32]));
+    let state = || noise(&[b, 2, h]);
+    let forward = [noise(&[b, t, 4 * h]), noise(&[4 * h, h]), noise(&[4 * h]), state(), lengths.clone()];
+    let backward = [noise(&[4 * h, h]), positive(&[6, b, t, h]), lengths, noise(&[b, t, h]), state()];
+    let name = "Lstm B 32 T 64 H 128";
+    vec![Large::new(name, op, forward), Large::new(name, RecurrenceVjp(op), backward)]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! Numbers with how far what a kernel computes of them may be off.
+
+use crate::case::{TINY, U, gamma};
+use std::ops::{Add, Mul, Sub};
+
+/// A number and a bound of its error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Near {
+    pub(super) value: f64,
+    error: f64,
+}
+
+impl Near {
+    pub(super) const ZERO: Near = Near { value: 0.0, error: 0.0 };
+    pub(super) const ONE: Near = Near { value: 1.0, error: 0.0 };
+
+    /// An input, which is exact.
+    pub(super) fn new(value: f32) -> Near {
+        Near { value: value as f64, error: 0.0 }
+    }
+
+    /// A result whose operands were off by `error` in all, rounded.
+    fn rounded(value: f64, error: f64) -> Near {
+        Near { value, error: error + 2.0 * U * (value.abs() + error) + 2.0 * TINY }
+    }
+
+    /// exp is good to some units in the last place of its argument; its clamp leaves 2e-35.
+    pub(super) fn sigmoid(self) -> Near {
+        let value = crate::ops::sigmoid::sigmoid(self.value);
+        Near { value, error: (self.error / 4.0 + 64.0 * U).min(1.0 + U) }
+    }
+
+    pub(super) fn tanh(self) -> Near {
+        Near { value: self.value.tanh(), error: (self.error + 64.0 * U).min(2.0 + U) }
+    }
+
+    /// The error beside a definition that is rounded too; none where nothing was computed.
+    pub(super) fn stored(self) -> f64 {
+        if self.error == 0.0 { 0.0 } else { self.error + U * self.value.abs() + TINY }
+    }
+}
+
+impl Add for Near {
+    type Output = Near;
+    fn add(self, other: Near) -> Near {
+        Near::rounded(self.value + other.value, self.error + other.error + 2.0 * TINY)
+    }
+}
+
+impl Sub for Near {
+    type Output = Near;
+    fn sub(self, other: Near) -> Near {
+        Near::rounded(self.value - other.value, self.error + other.error + 2.0 * TINY)
+    }
+}
+
+impl Mul for Near {
+    type Output = Near;
+    fn mul(self, other: Near) -> Near {
+        // Either may be flushed to zero.
+        let (a, b) = (self.error + TINY, other.error + TINY);
+        Near::rounded(self.value * other.value, a * other.value.abs() + self.value.abs() * b + a * b)
+    }
+}
+
+/// A sum in any order of additions.
+pub(super) fn sum(terms: impl Iterator<Item = Near>) -> Near {
+    let (mut n, mut value, mut size, mut error) = (0, 0.0, 0.0, 0.0);
+    for term in terms {
+        n += 1;
+        value += term.value;
+        size += term.value.abs() + term.error;
+        error += term.error + TINY;
+    }
+    Near { value, error: error + gamma(n + 1) * size }
+}

@@ -1,0 +1,113 @@
+//! The walk back through time.
+
+use super::near::{Near, sum};
+use super::{Cell, Recurrence, errors, fill};
+use crate::graph::{Graph, Value};
+use crate::op::*;
+use crate::shader;
+use crate::tensor::{Tensor, Type};
+
+/// Cotangents of the gates and of state0 from those of h and of the final state. Inputs: w (G·H, H), saved (P, B, T, H),
+/// lengths (B), dh (B, T, H), dstate (B, S, H). Outputs: dgates (F, B, T, G·H), of GRU (F = 2) those of the gates' x and
+/// then those of W h + b, elsewhere one for both; dstate0 (B, S, H).
+#[derive(Debug)]
+pub struct RecurrenceVjp(pub Recurrence);
+
+impl RecurrenceVjp {
+    fn walk(&self, x: &[&Tensor]) -> [Vec<Near>; 2] {
+        let Recurrence { cell, reverse } = self.0;
+        let [batch, time, h] = x[3].ty().dims[..] else { unreachable!("types were checked") };
+        let (wide, states, plane) = (cell.gates() * h, cell.states(), batch * time * h);
+        let sides = sides(cell);
+        let at = |i: usize, j: usize| Near::new(x[i].as_f32()[j]);
+        let one = Near::ONE;
+        let slope = |y: Near| y * (one - y);
+        let mut dgates = vec![Near::ZERO; sides * batch * time * wide];
+        let mut carry: Vec<Near> = (0..x[4].ty().elements()).map(|j| at(4, j)).collect();
+        for (row, carry) in carry.chunks_mut(states * h).enumerate() {
+            let length = time.min(x[2].as_u32()[row] as usize);
+            for s in (0..length).rev() {
+                let t = row * time + if reverse { length - 1 - s } else { s };
+                let mut through = vec![Near::ZERO; h];
+                let mut recurrent = vec![Near::ZERO; wide];
+                for u in 0..h {
+                    let saved = |p: usize| at(1, p * plane + t * h + u);
+                    let d = at(3, t * h + u) + carry[u];
+                    let own: Vec<Near> = match cell {
+                        Cell::Rnn => vec![d * (one - saved(1) * saved(1))],
+                        Cell::Gru => {
+                            let [past, r, z, n, q] = [0, 1, 2, 3, 4].map(saved);
+                            let dn = d * (one - z) * (one - n * n);
+                            through[u] = d * z;
+                            recurrent[2 * h + u] = dn * r;
+                            vec![dn * (q * slope(r)), d * (past - n) * slope(z), dn]
+                        }
+                        Cell::Lstm => {
+                            let [i, f, g, o, c] = [1, 2, 3, 4, 5].map(saved);
+                            let y = (f * c + i * g).tanh();
+                            let dc = carry[h + u] + d * o * (one - y * y);
+                            carry[h + u] = dc * f;
+                            vec![dc * g * slope(i), dc * c * slope(f), dc * i * (one - g * g), d * y * slope(o)]
+                        }
+                    };
+                    for (gate, d) in own.into_iter().enumerate() {
+                        dgates[t * wide + gate * h + u] = d;
+                        if cell != Cell::Gru || gate < 2 {
+                            recurrent[gate * h + u] = d;
+                        }
+                    }
+                }
+                for u in 0..h {
+                    let products = (0..wide).map(|j| recurrent[j] * at(0, j * h + u));
+                    carry[u] = sum(products) + through[u];
+                }
+                if sides == 2 {
+                    let from = (batch * time + t) * wide;
+                    dgates[from..from + wide].copy_from_slice(&recurrent);
+                }
+            }
+        }
+        [dgates, carry]
+    }
+}
+
+/// F: kinds of cotangents of gates.
+fn sides(cell: Cell) -> usize {
+    if cell == Cell::Gru { 2 } else { 1 }
+}
+
+impl Op for RecurrenceVjp {
+    fn name(&self) -> &'static str {
+        match self.0.cell {
+            Cell::Rnn => "rnn_vjp",
+            Cell::Gru => "gru_vjp",
+            Cell::Lstm => "lstm_vjp",
+        }
+    }
+
+    fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
+        let [b, t, h] = x[3].dims[..] else { return Err("dh is (B, T, H)".into()) };
+        Ok(vec![Type::f32([sides(self.0.cell), b, t, self.0.cell.gates() * h]), x[4].clone()])
+    }
+
+    fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        fill(&self.walk(x), y);
+    }
+
+    fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
+        let steps = x[3].dims[1] + 1;
+        self.0.walks(shader!("recurrence_vjp"), self.0.extents(x[3]), steps, adapter)
+    }
+
+    fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
+        not_differentiable(self)
+    }
+
+    fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
+        Cost::new(2 * x[3].elements() * self.0.cell.gates() * x[3].cols(), x, y)
+    }
+
+    fn bound(&self, x: &[Tensor], _: &[Tensor]) -> Vec<Vec<f64>> {
+        errors(&self.walk(&x.iter().collect::<Vec<_>>()))
+    }
+}
