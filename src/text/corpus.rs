@@ -373,4 +373,20 @@ mod tests {
             refusal(split_tail(pairs(count), fraction));
         }
     }
+
+    #[test]
+    fn every_so_many_th_pair_is_held_out() {
+        let pairs = |n: usize| -> Vec<Pair> { (1..=n).map(|i| (i.to_string(), "x".to_string())).collect() };
+        let (train, valid) = split_every(pairs(7), 3).unwrap();
+        let names = |pairs: &[Pair]| pairs.iter().map(|p| p.0.as_str()).collect::<String>();
+        assert_eq!((names(&train).as_str(), names(&valid).as_str()), ("12457", "36"));
+        assert_eq!(split_every(pairs(2), 2).unwrap().1.len(), 1);
+        assert!([(1, 1), (2, 1), (2, 3), (0, 2)].into_iter().all(|(n, every)| split_every(pairs(n), every).is_err()));
+    }
+
+    #[test]
+    fn words_are_those_of_the_lines_each_once() {
+        assert_eq!(words("w", b" b \n\na\r\nb\n").unwrap(), ["b", "a"]);
+        assert_eq!(words("w", b"\n\n").unwrap_err().to_string(), "w: it holds no word; expected one a line");
+    }
 }

@@ -3,6 +3,7 @@
 mod attention;
 mod average;
 mod bench;
+mod correct;
 mod generate;
 mod inspect;
 mod interchange;

@@ -1,0 +1,65 @@
+//! Running text, word by word: `seqloom correct`, and the typing errors that it learns from.
+
+use super::Place;
+
+const SMALL: &str = "--set model.d_model=32 --set model.heads=2 --set model.encoder_layers=1 \
+                     --set model.decoder_layers=1 --set model.ffn=32 --set decode.max_length=12";
+const WORDS: &str = "the\nquick\nbrown\nfox\njumps\nover\nlazy\ndog\n";
+
+/// A model of a list of words, trained for so many steps.
+fn trained(steps: usize) -> Place {
+    let place = Place::new();
+    place.write("words.txt", WORDS);
+    let set = format!("--set data.words=words.txt --set data.pairs=400 --set train.steps={steps} --set train.lr=1e-2");
+    let train = format!("train correct --device cpu {SMALL} {set} --set train.warmup=20 --set train.batch_tokens=1000");
+    let told = place.run(&format!("{train} --set train.eval_every=1000")).succeeds().err;
+    assert!(told.contains("400 typing errors in 8 words; 400 to train"), "{told}");
+    place
+}
+
+#[test]
+fn known_words_and_all_between_stay() {
+    let place = trained(1);
+    // In order of the alphabet.
+    assert_eq!(place.text("runs/correct/words.txt"), "brown\ndog\nfox\njumps\nlazy\nover\nquick\nthe\n");
+    let correct = "correct --device cpu --model runs/correct";
+    let text = "The  QUICK\tfox (dog), 10th of 1999 - \"over\"!\r\n\n'the'\n";
+    // "of" alone is not known.
+    let outcome = place.feed(correct, text.as_bytes()).succeeds();
+    let (before, after) = text.split_once("of").expect("it is there");
+    assert!(outcome.out.starts_with(before) && outcome.out.ends_with(after), "{:?}", outcome.out);
+    assert!(outcome.err.contains("9 words, 1 not known"), "{}", outcome.err);
+
+    place.write("more.txt", "of\n");
+    let outcome = place.feed(&format!("{correct} --known more.txt"), text.as_bytes()).succeeds();
+    assert_eq!(outcome.out, text);
+    assert!(outcome.err.contains("9 words, 0 not known, 0 changed"), "{}", outcome.err);
+    assert_eq!(place.feed(correct, b"").succeeds().out, "");
+    place.feed(&format!("{correct} --known no.txt"), b"").refuses(&["cannot read no.txt"]);
+    place.feed(correct, b"gro\xdf\n").refuses(&["standard input: line 1: not UTF-8"]);
+}
+
+#[test]
+fn errors_are_corrected_and_capitals_kept() {
+    let place = trained(150);
+    let text = "Qiuck BRWON foxx jumps ovet teh lazy dog.\n";
+    let said = place.feed("correct --device cpu --model runs/correct", text.as_bytes()).succeeds().out;
+    assert_eq!(said, "Quick BROWN fox jumps over the lazy dog.\n");
+}
+
+#[test]
+fn a_list_of_words_that_is_none_is_refused() {
+    let place = Place::new();
+    place.write("blank.txt", "\n \n");
+    place.write("one.txt", "a\n");
+    let train = |set: &str| place.run(&format!("train correct --device cpu {set}"));
+    train("--set data.words=no.txt").refuses(&["cannot read no.txt"]);
+    train("--set data.words=blank.txt").refuses(&["blank.txt: it holds no word; expected one a line"]);
+    train("--set data.words=one.txt").refuses(&["one.txt: its 1 words are too few for data.pairs = 40000"]);
+    train("--set data.words=one.txt --set data.tsv=a.tsv").refuses(&["data.words: data.tsv is set too"]);
+    place.write("few.tsv", "a\tb\nc\td\n");
+    let every = |n| train(&format!("--set data.tsv=few.tsv --set data.valid_every={n}"));
+    every(3).refuses(&["data.valid_every = 3 of 2 pairs leaves none to train or to validate on"]);
+    every(1).refuses(&["data.valid_every = 1 of 2 pairs leaves none"]);
+    assert!(!place.path("runs").exists());
+}
