@@ -277,13 +277,19 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
 
 /// Large cases of the kernels.
 pub fn large() -> Vec<Large> {
-    let op = Recurrence { cell: Cell::Lstm, reverse: false };
     let (b, t, h, lengths) = (32, 64, 128, words(&[64; 32]));
-    let state = || noise(&[b, 2, h]);
-    let forward = [noise(&[b, t, 4 * h]), noise(&[4 * h, h]), noise(&[4 * h]), state(), lengths.clone()];
-    let backward = [noise(&[4 * h, h]), positive(&[6, b, t, h]), lengths, noise(&[b, t, h]), state()];
-    let name = "Lstm B 32 T 64 H 128";
-    vec![Large::new(name, op, forward), Large::new(name, RecurrenceVjp(op), backward)]
+    let mut large = vec![];
+    for cell in [Cell::Rnn, Cell::Gru, Cell::Lstm] {
+        let op = Recurrence { cell, reverse: false };
+        let (g, state) = (cell.gates() * h, || noise(&[b, cell.states(), h]));
+        let forward = [noise(&[b, t, g]), noise(&[g, h]), noise(&[g]), state(), lengths.clone()];
+        let name = format!("B {b} T {t} H {h}");
+        let forward = Large::new(&name, op, forward);
+        let saved = positive(&[cell.saved(), b, t, h]);
+        let backward = [noise(&[g, h]), saved, lengths.clone(), noise(&[b, t, h]), state()];
+        large.extend([forward, Large::new(name, RecurrenceVjp(op), backward)]);
+    }
+    large
 }
 
 #[cfg(test)]

@@ -87,6 +87,14 @@ impl Op for RecurrenceVjp {
 
     fn types(&self, x: &[&Type]) -> Result<Vec<Type>, String> {
         let [b, t, h] = x[3].dims[..] else { return Err("dh is (B, T, H)".into()) };
+        let cell = self.0.cell;
+        let fits = *x[0] == Type::f32([cell.gates() * h, h])
+            && *x[1] == Type::f32([cell.saved(), b, t, h])
+            && *x[2] == Type::u32([b])
+            && *x[4] == Type::f32([b, cell.states(), h]);
+        if !fits {
+            return Err("w is (G·H, H), saved (P, B, T, H), lengths (B), dh (B, T, H), dstate (B, S, H)".into());
+        }
         Ok(vec![Type::f32([sides(self.0.cell), b, t, self.0.cell.gates() * h]), x[4].clone()])
     }
 
