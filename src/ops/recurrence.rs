@@ -283,7 +283,7 @@ pub fn large() -> Vec<Large> {
         let op = Recurrence { cell, reverse: false };
         let (g, state) = (cell.gates() * h, || noise(&[b, cell.states(), h]));
         let forward = [noise(&[b, t, g]), noise(&[g, h]), noise(&[g]), state(), lengths.clone()];
-        let name = format!("B {b} T {t} H {h}");
+        let name = format!("{cell:?} B {b} T {t} H {h}");
         let forward = Large::new(&name, op, forward);
         let saved = positive(&[cell.saved(), b, t, h]);
         let backward = [noise(&[g, h]), saved, lengths.clone(), noise(&[b, t, h]), state()];
