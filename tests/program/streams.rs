@@ -173,7 +173,7 @@ fn recipes_print_what_train_reads() {
     }
     place
         .run("recipes nothing")
-        .refuses(&["there is no recipe nothing; built in: phrasebook, copy, multi30k, shakespeare, addition, sort"]);
+        .refuses(&["there is no recipe nothing; built in: phrasebook, copy, multi30k, shakespeare, addition, sort, phonemes, correct"]);
 }
 
 /// `seqloom ... | head` closes the pipe before everything is written.
