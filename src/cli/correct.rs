@@ -6,7 +6,9 @@ use super::{DeviceArgs, files};
 use clap::Args;
 use pollster::block_on;
 use seqloom::error::{Error, Result};
+use seqloom::network::trained_length;
 use seqloom::text::corpus;
+use seqloom::text::tokenizer::UNK;
 use seqloom::text::words::{Case, Piece, pieces};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{Read, Write};
@@ -52,8 +54,11 @@ pub fn run(args: &Correct) -> Result<ExitCode> {
     // Each word once, as the model knows it.
     let asked: BTreeSet<String> =
         pieces.iter().filter_map(|p| plain(p).filter(|w| doubtful(w)).map(asked_as)).collect();
-    let asked: Vec<String> = asked.into_iter().collect();
-    let sources: Vec<Vec<u32>> = asked.iter().map(|word| loaded.tokenizers.source().encode(word)).collect();
+    let longest = trained_length(&loaded.recipe) - usize::from(loaded.recipe.data.marks);
+    // What the model cannot read whole it would not write whole.
+    let readable = |tokens: &Vec<u32>| tokens.len() <= longest && !tokens.contains(&UNK);
+    let encoded = asked.into_iter().map(|word| (loaded.tokenizers.source().encode(&word), word));
+    let (sources, asked): (Vec<Vec<u32>>, Vec<String>) = encoded.filter(|(tokens, _)| readable(tokens)).unzip();
     let written = block_on(loaded.decoder.translate(&mut loaded.network, &sources, &loaded.translation))?;
     let answer = |w: &[seqloom::decode::Written]| {
         // A word becomes a word, or words: nothing that ends a line.
@@ -67,9 +72,9 @@ pub fn run(args: &Correct) -> Result<ExitCode> {
         words += usize::from(plain(piece).is_some());
         let better = plain(piece).filter(|w| doubtful(w)).map(|word| {
             unknown += 1;
-            let answer = &answers[asked_as(word).as_str()];
             // A model that has nothing to say leaves the word as it is.
-            if answer.is_empty() { word.to_string() } else { Case::of(word).write(answer) }
+            let answer = answers.get(asked_as(word).as_str()).filter(|answer| !answer.is_empty());
+            answer.map_or_else(|| word.to_string(), |answer| Case::of(word).write(answer))
         });
         changed += usize::from(better.as_ref().is_some_and(|better| better != word));
         corrected += better.as_deref().unwrap_or(word);

@@ -45,6 +45,10 @@ fn errors_are_corrected_and_capitals_kept() {
     let text = "Qiuck BRWON foxx jumps ovet teh lazy dog.\n";
     let said = place.feed("correct --device cpu --model runs/correct", text.as_bytes()).succeeds().out;
     assert_eq!(said, "Quick BROWN fox jumps over the lazy dog.\n");
+    // Letters that it has never seen, and more of them than it reads: it would lose some.
+    let text = format!("le naïf {}\n", "teh".repeat(20));
+    let said = place.feed("correct --device cpu --model runs/correct", text.as_bytes()).succeeds().out;
+    assert!(said.ends_with(text.strip_prefix("le").expect("it begins so")), "{said}");
 }
 
 #[test]
