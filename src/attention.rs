@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::graph::Graph;
-use crate::models::transformer::Context;
+use crate::models::{Architecture, Context};
 use crate::network::Network;
 use crate::plan::Plan;
 use crate::tensor::Tensor;
@@ -106,10 +106,11 @@ impl Recorder {
         let next = device.read(program, "next").await?.as_u32()[..target.len()].to_vec();
         let mut maps = vec![];
         for kind in Kind::ALL {
+            let Architecture::Transformer(m) = &network.model;
             let (layers, attention) = match kind {
-                Kind::Encoder => (network.model.encoder_layers, "encoder.layers.{}.self_attn"),
-                Kind::Decoder => (network.model.decoder_layers, "decoder.layers.{}.self_attn"),
-                Kind::Cross => (network.model.decoder_layers, "decoder.layers.{}.encoder_attn"),
+                Kind::Encoder => (m.encoder_layers, "encoder.layers.{}.self_attn"),
+                Kind::Decoder => (m.decoder_layers, "decoder.layers.{}.self_attn"),
+                Kind::Cross => (m.decoder_layers, "decoder.layers.{}.encoder_attn"),
             };
             let rows = if kind == Kind::Encoder { source.len() } else { target.len() };
             let columns = if kind == Kind::Decoder { target.len() } else { source.len() };
@@ -144,8 +145,7 @@ fn graph(network: &Network, source: usize, target: usize) -> Graph {
     let context = Context { record: true, ..network.context(&mut g, None) };
     let source = network.source_tokens(&mut g, 1, source);
     let target = network.target_tokens(&mut g, "target", 1, target);
-    let memory = network.model.encode(&mut g, &weights, source, &context);
-    let states = network.model.decode(&mut g, &weights, target, Some((memory, source.lengths)), &context);
+    let states = network.model.states(&mut g, &weights, Some(source), target, &context);
     let logits = network.model.logits(&mut g, &weights, states);
     let next = g.argmax(logits);
     g.output("logits", logits);

@@ -197,7 +197,8 @@ impl Decoder {
         let prompt = lines.iter().map(|l| l.prompt.len()).max().unwrap_or(1);
         let end = prompt.saturating_add(options.most).min(most);
         let room = end.next_multiple_of(64).min(most);
-        let rows = most_rows(network, (room * model.d_model).max(model.vocabulary.target()), ROWS).max(width);
+        let cached = model.cached().into_iter().max().unwrap_or(1);
+        let rows = most_rows(network, (room * cached).max(model.vocabulary().target()), ROWS).max(width);
         self.machine.reserve(network, (lines.len() * width).next_power_of_two().min(rows), room);
         let mut all: Vec<Vec<Written>> = vec![vec![]; lines.len()];
         let mut rest = &order[..];
@@ -206,7 +207,7 @@ impl Decoder {
             let (source, prompt) = length(&rest[0]);
             let again = if alone && end == most { most / 2 } else { 0 };
             let source = padded(source.max(if alone { prompt.min(most).max(again) } else { 0 }), most);
-            let widest = network.model.d_model.max(network.model.ffn);
+            let widest = network.model.widest();
             let count = (rows / width).min(most_rows(network, source * widest, ROWS)).clamp(1, rest.len());
             let (batch, after) = rest.split_at(count);
             let chosen: Vec<&Line> = batch.iter().map(|&i| &lines[i]).collect();

@@ -10,7 +10,7 @@ mod gpt2;
 mod import;
 mod tensors;
 
-use crate::models::transformer::Vocabulary;
+use crate::models::Vocabulary;
 use crate::recipe::{Model, ModelKind, Norm, Positions};
 
 pub use export::{config, generation_config, model_file};

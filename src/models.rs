@@ -1,3 +1,181 @@
 //! Models: each adds operations to a graph.
 
 pub mod transformer;
+
+use crate::graph::{Graph, Value};
+use crate::ops::matmul::Activation;
+use crate::ops::positions::{sinusoids, sinusoids_split};
+use crate::parameters::{Declaration, Weights};
+use crate::recipe::{self, Positions};
+use crate::tensor::Tensor;
+use transformer::Transformer;
+
+/// How many tokens each side knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vocabulary {
+    /// One vocabulary for both sides.
+    Shared(usize),
+    /// One for each side: a source's id 7 has nothing to do with a target's.
+    Separate {
+        /// Tokens of the source.
+        source: usize,
+        /// Tokens of the target.
+        target: usize,
+    },
+}
+
+impl Vocabulary {
+    /// Tokens that the encoder reads.
+    pub fn source(self) -> usize {
+        match self {
+            Vocabulary::Shared(tokens) => tokens,
+            Vocabulary::Separate { source, .. } => source,
+        }
+    }
+
+    /// Tokens that the decoder reads and predicts, V.
+    pub fn target(self) -> usize {
+        match self {
+            Vocabulary::Shared(tokens) => tokens,
+            Vocabulary::Separate { target, .. } => target,
+        }
+    }
+}
+
+impl From<usize> for Vocabulary {
+    fn from(tokens: usize) -> Vocabulary {
+        Vocabulary::Shared(tokens)
+    }
+}
+
+/// The values that make the masks and the positions.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The step state where dropout is on.
+    pub step: Option<Value>,
+    /// Table of sinusoids: (P, C) to be added or (P, D) to turn heads by; none where positions are learned.
+    pub positions: Option<Value>,
+    /// Position of the first token, for all rows (1) or for each (B).
+    pub start: Value,
+    /// The weights of every attention become outputs of the graph, called `NAME.weights` after its parameters. They are
+    /// computed by the operations that the fused kernel replaces.
+    pub record: bool,
+}
+
+/// A sequence of tokens with what its embedding needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokens {
+    /// Ids (B, T).
+    pub ids: Value,
+    /// Lengths (B).
+    pub lengths: Value,
+    /// The ids' positions sorted by token, for the gradient.
+    pub by_token: Value,
+}
+
+/// Which model, with its sizes and options.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Architecture {
+    /// Encoder and decoder, or the decoder alone.
+    Transformer(Transformer),
+}
+
+impl From<Transformer> for Architecture {
+    fn from(model: Transformer) -> Architecture {
+        Architecture::Transformer(model)
+    }
+}
+
+impl Architecture {
+    /// The model of a recipe, for a vocabulary; a number is a shared one.
+    pub fn new(m: &recipe::Model, vocabulary: impl Into<Vocabulary>) -> Architecture {
+        Transformer::new(m, vocabulary).into()
+    }
+
+    /// Tokens of either side.
+    pub fn vocabulary(&self) -> Vocabulary {
+        match self {
+            Architecture::Transformer(m) => m.vocabulary,
+        }
+    }
+
+    /// Whether there is no encoder: a language model.
+    pub fn is_decoder_only(&self) -> bool {
+        match self {
+            Architecture::Transformer(m) => m.is_decoder_only(),
+        }
+    }
+
+    /// Width of the states that logits are made of.
+    pub fn width(&self) -> usize {
+        match self {
+            Architecture::Transformer(m) => m.d_model,
+        }
+    }
+
+    /// Elements that the widest value between two operations has at a position, logits aside.
+    pub fn widest(&self) -> usize {
+        match self {
+            Architecture::Transformer(m) => m.d_model.max(m.ffn),
+        }
+    }
+
+    /// Elements of each cache that a hypothesis has at a position.
+    pub fn cached(&self) -> Vec<usize> {
+        match self {
+            Architecture::Transformer(m) => vec![m.d_model; 2 * m.decoder_layers],
+        }
+    }
+
+    /// Elements of each value that is kept of a position of an encoded source.
+    pub fn encoded(&self) -> Vec<usize> {
+        match self {
+            Architecture::Transformer(m) => vec![m.d_model; 2 * m.decoder_layers],
+        }
+    }
+
+    /// Every parameter. Of learned positions there are as many as asked for.
+    pub fn declarations(&self, positions: usize) -> Vec<Declaration> {
+        match self {
+            Architecture::Transformer(m) => m.declarations(positions),
+        }
+    }
+
+    /// The table of so many positions, where it is no parameter.
+    pub fn position_table(&self, positions: usize) -> Option<Tensor> {
+        match self {
+            Architecture::Transformer(m) => match m.positions {
+                Positions::Sinusoidal => Some(sinusoids(positions, m.d_model)),
+                Positions::SinusoidalSplit => Some(sinusoids_split(positions, m.d_model)),
+                Positions::Rotary => Some(sinusoids_split(positions, m.d_model / m.heads)),
+                Positions::Learned => None,
+            },
+        }
+    }
+
+    /// The states (B, T, C) that logits are made of, for all positions of the target at once: what training runs. A model
+    /// that is a decoder alone has no source.
+    pub fn states(&self, g: &mut Graph, w: &Weights, source: Option<Tokens>, target: Tokens, c: &Context) -> Value {
+        match self {
+            Architecture::Transformer(m) => {
+                let memory = source.map(|source| (m.encode(g, w, source, c), source.lengths));
+                m.decode(g, w, target, memory, c)
+            }
+        }
+    }
+
+    /// What states are projected to logits by, (V, C).
+    pub fn output_table(&self, w: &Weights) -> Value {
+        match self {
+            Architecture::Transformer(m) => m.output_table(w),
+        }
+    }
+
+    /// Logits (rows, V) of states (..., C).
+    pub fn logits(&self, g: &mut Graph, w: &Weights, x: Value) -> Value {
+        let rows = g.ty(x).rows();
+        let table = self.output_table(w);
+        let logits = g.scoped("logits", |g| g.linear(x, table, None, Activation::None));
+        g.reshape(logits, &[rows, self.vocabulary().target()])
+    }
+}

@@ -3,8 +3,7 @@
 use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Graph, Memory, Resident, Value};
-use crate::models::transformer::{Context, Tokens, Transformer};
-use crate::ops::positions::{sinusoids, sinusoids_split};
+use crate::models::{Architecture, Context, Tokens};
 use crate::parameters::Parameters;
 use crate::recipe::{ModelKind, Positions, Recipe};
 use crate::tensor::{Tensor, Type};
@@ -35,7 +34,7 @@ pub struct Network {
     /// The resident buffers of every program.
     pub memory: Memory,
     /// The model.
-    pub model: Transformer,
+    pub model: Architecture,
     /// Where its parameters lie.
     pub parameters: Parameters,
     /// The table of positions, where they are no parameters.
@@ -46,7 +45,7 @@ pub struct Network {
 impl Network {
     /// Lays out a model on a device, for sequences of up to `positions` tokens. The parameters are zeros until they
     /// are written. Errors: a parameter is larger than a binding can be.
-    pub fn new(device: Device, model: Transformer, positions: usize, training: bool) -> Result<Network> {
+    pub fn new(device: Device, model: impl Into<Architecture>, positions: usize, training: bool) -> Result<Network> {
         let binding = device.limits().binding;
         Network::with_binding(device, model, positions, training, binding)
     }
@@ -54,19 +53,14 @@ impl Network {
     /// Like [`Network::new`], with flat buffers of at most `binding` bytes.
     pub fn with_binding(
         mut device: Device,
-        model: Transformer,
+        model: impl Into<Architecture>,
         positions: usize,
         training: bool,
         binding: u64,
     ) -> Result<Network> {
-        let mut memory = Memory::default();
+        let (model, mut memory) = (model.into(), Memory::default());
         let parameters = Parameters::new(model.declarations(positions), &mut memory, binding, training)?;
-        let numbers = match model.positions {
-            Positions::Sinusoidal => Some(sinusoids(positions, model.d_model)),
-            Positions::SinusoidalSplit => Some(sinusoids_split(positions, model.d_model)),
-            Positions::Rotary => Some(sinusoids_split(positions, model.d_model / model.heads)),
-            Positions::Learned => None,
-        };
+        let numbers = model.position_table(positions);
         let table = numbers.as_ref().map(|numbers| memory.declare("positions", numbers.ty().clone()));
         device.allocate(&memory);
         if let (Some(table), Some(numbers)) = (table, numbers) {
@@ -103,12 +97,12 @@ impl Network {
 
     /// Adds the inputs `source`, `source_lengths` and `source_by_token` for a batch of (rows, length) source tokens.
     pub fn source_tokens(&self, g: &mut Graph, rows: usize, length: usize) -> Tokens {
-        tokens(g, "source", rows, length, self.model.vocabulary.source())
+        tokens(g, "source", rows, length, self.model.vocabulary().source())
     }
 
     /// Adds the inputs `NAME`, `NAME_lengths` and `NAME_by_token` for a batch of (rows, length) target tokens.
     pub fn target_tokens(&self, g: &mut Graph, name: &str, rows: usize, length: usize) -> Tokens {
-        tokens(g, name, rows, length, self.model.vocabulary.target())
+        tokens(g, name, rows, length, self.model.vocabulary().target())
     }
 }
 

@@ -142,7 +142,7 @@ impl Trainer {
 
     /// The learning rate of a step, counted from 1, as far as evaluations have told.
     pub fn learning_rate(&self, step: u64) -> f64 {
-        let width = self.network.model.d_model;
+        let width = self.network.model.width();
         learning_rate(&self.recipe.train, width, step, self.steps(), self.progress.reductions)
     }
 
@@ -201,7 +201,7 @@ impl Trainer {
             let words = self.step_words(number, micro, lr);
             self.network.device.write_resident(self.state.step, 0, &Tensor::u32([words.len()], words));
             let bucket = self.train.buckets().shapes()[plan.bucket];
-            let feeds = Feeds::new(batch, bucket, self.network.model.vocabulary, 1.0 / tokens.max(1) as f32);
+            let feeds = Feeds::new(batch, bucket, self.network.model.vocabulary(), 1.0 / tokens.max(1) as f32);
             let program = self.micro + plan.bucket;
             let device = &mut self.network.device;
             profile::run(watch.as_deref_mut(), device, Phase::Forward, program, &feeds.list()).await?;
@@ -224,7 +224,7 @@ impl Trainer {
         }
         let log = self.network.device.read_resident(self.state.log, 0, LOG_SLOTS * COLUMNS).await?;
         let smoothing = self.recipe.train.label_smoothing;
-        let entropy = target_entropy(smoothing, self.network.model.vocabulary.target());
+        let entropy = target_entropy(smoothing, self.network.model.vocabulary().target());
         let mut metrics = vec![];
         for p in std::mem::take(&mut self.pending) {
             let slot = p.step as usize % LOG_SLOTS * COLUMNS;

@@ -88,7 +88,7 @@ fn log_probabilities(network: &mut Network, text: &[u32]) -> Vec<Vec<f64>> {
     let weights = network.parameters.bind(&mut g);
     let context = network.context(&mut g, None);
     let target = network.target_tokens(&mut g, "target", 1, text.len());
-    let states = network.model.decode(&mut g, &weights, target, None, &context);
+    let states = network.model.states(&mut g, &weights, None, target, &context);
     let logits = network.model.logits(&mut g, &weights, states);
     g.output("logits", logits);
     let plan = Plan::new(g, &network.device.limits()).expect("it fits");

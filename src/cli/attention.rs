@@ -12,6 +12,7 @@ use clap::Args;
 use pollster::block_on;
 use seqloom::attention::{Attention, Kind, Map, Recorder};
 use seqloom::error::{Error, Result};
+use seqloom::models::Architecture;
 use seqloom::text::tokenizer::Tokenizer;
 use serde::{Serialize, Serializer};
 use std::path::{Path, PathBuf};
@@ -167,7 +168,8 @@ impl AttentionArgs {
         let Some(file) = &self.file else { return Ok(()) };
         let form = Form::of(file)?;
         let refuse = |why: String| Err(Error::Input(format!("--attention {}: {why}", file.display())));
-        let ((most_lines, most_tokens), m) = (form.most(), &loaded.network.model);
+        let (most_lines, most_tokens) = form.most();
+        let Architecture::Transformer(m) = &loaded.network.model;
         if m.is_decoder_only() {
             return refuse("so far only models with an encoder show what they look at".into());
         }
@@ -209,7 +211,7 @@ impl AttentionArgs {
 
     /// How many weights there will be if translations are as long as what they translate.
     fn weights(&self, form: Form, loaded: &Loaded, lines: &[(usize, &[u32])]) -> usize {
-        let m = &loaded.network.model;
+        let Architecture::Transformer(m) = &loaded.network.model;
         let text = form == Form::Text;
         let layers = |kind: &Kind| match (kind, self.layer.is_some() || text) {
             (_, true) => 1,

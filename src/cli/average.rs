@@ -5,7 +5,7 @@ use super::{data, files};
 use clap::Args;
 use seqloom::checkpoint::Mean;
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::Architecture;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,7 +47,7 @@ pub fn run(args: &Average) -> Result<ExitCode> {
         )));
     };
     let last = &steps[first..];
-    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let model = Architecture::new(&recipe.model, tokenizers.vocabulary());
     let mut mean = Mean::new();
     for &step in last {
         let (file, parameters) = run.model_after(step, &recipe, &model)?;

@@ -8,7 +8,7 @@ use clap::Args;
 use pollster::block_on;
 use seqloom::decode::{Decoder, Line, Options, Search};
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::Architecture;
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::corpus;
@@ -208,7 +208,7 @@ fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
         )));
     }
     let tokenizers = run.tokenizers(&recipe)?;
-    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let model = Architecture::new(&recipe.model, tokenizers.vocabulary());
     let (file, parameters) = run.model(&recipe, &model)?;
     let opened = device::open(device)?;
     let mut network = Network::new(opened.device, model, positions(&recipe, POSITIONS), false)?;

@@ -6,7 +6,7 @@ use clap::Args;
 use seqloom::checkpoint;
 use seqloom::error::{Error, Result};
 use seqloom::interchange::Foreign;
-use seqloom::models::transformer::Transformer;
+use seqloom::models::Architecture;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
 use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
@@ -46,7 +46,7 @@ pub fn run(args: &Import) -> Result<ExitCode> {
         return Err(Error::Input(format!("{out} is not a new directory; choose another --out")));
     }
     let model = read(&args.from)?;
-    let transformer = Transformer::new(&model.recipe.model, model.tokenizers.vocabulary());
+    let transformer = Architecture::new(&model.recipe.model, model.tokenizers.vocabulary());
     let start = data::start(&model.recipe, &model.tokenizers)?;
     RunDir::new(&args.out).adopt(&model.recipe, &model.tokenizers, &transformer, &model.parameters, start)?;
     let count: usize = model.parameters.iter().map(|(_, t)| t.ty().elements()).sum();

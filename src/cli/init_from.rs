@@ -4,7 +4,7 @@ use super::files;
 use super::import::{self, Model};
 use super::run_dir::RunDir;
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::Architecture;
 use seqloom::recipe::{self, Positions, Recipe};
 use std::path::Path;
 
@@ -31,7 +31,7 @@ fn read_run(dir: &Path) -> Result<Model> {
     let run = RunDir::new(dir);
     let recipe = run.recipe()?;
     let tokenizers = run.tokenizers(&recipe)?;
-    let (file, parameters) = run.model(&recipe, &Transformer::new(&recipe.model, tokenizers.vocabulary()))?;
+    let (file, parameters) = run.model(&recipe, &Architecture::new(&recipe.model, tokenizers.vocabulary()))?;
     Ok(Model { recipe, tokenizers, file, parameters })
 }
 

@@ -4,7 +4,7 @@ use super::files;
 use seqloom::checkpoint;
 use seqloom::error::{Error, Result};
 use seqloom::interchange;
-use seqloom::models::transformer::Transformer;
+use seqloom::models::Architecture;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
 use seqloom::text::corpus;
@@ -109,7 +109,7 @@ impl RunDir {
         &self,
         recipe: &Recipe,
         tokenizers: &Tokenizers,
-        model: &Transformer,
+        model: &Architecture,
         start: Option<u32>,
         words: Option<&str>,
     ) -> Result<()> {
@@ -143,7 +143,7 @@ impl RunDir {
         &self,
         recipe: &Recipe,
         tokenizers: &Tokenizers,
-        model: &Transformer,
+        model: &Architecture,
         parameters: &[(String, Tensor)],
         start: Option<u32>,
     ) -> Result<()> {
@@ -196,12 +196,12 @@ impl RunDir {
     }
 
     /// The parameters of the best model so far.
-    pub fn model(&self, recipe: &Recipe, model: &Transformer) -> Result<(String, Vec<(String, Tensor)>)> {
+    pub fn model(&self, recipe: &Recipe, model: &Architecture) -> Result<(String, Vec<(String, Tensor)>)> {
         read_model(&self.path("model.safetensors"), recipe, model)
     }
 
     /// Makes these parameters the run's model: with what transformers wants beside them, which checkpoints do without.
-    fn write_model(&self, recipe: &Recipe, model: &Transformer, parameters: &[(String, Tensor)]) -> Result<()> {
+    fn write_model(&self, recipe: &Recipe, model: &Architecture, parameters: &[(String, Tensor)]) -> Result<()> {
         files::write(&self.path("model.safetensors"), &interchange::model_file(recipe, model, parameters)?)
     }
 
@@ -210,14 +210,14 @@ impl RunDir {
         &self,
         step: u64,
         recipe: &Recipe,
-        model: &Transformer,
+        model: &Architecture,
     ) -> Result<(String, Vec<(String, Tensor)>)> {
         read_model(&self.checkpoint(step).join("model.safetensors"), recipe, model)
     }
 
     /// Writes a checkpoint whole, makes its model the run's when it is the best, and drops old ones but the best and
     /// the `train.keep` newest.
-    pub fn save(&self, c: &Checkpoint, recipe: &Recipe, model: &Transformer) -> Result<()> {
+    pub fn save(&self, c: &Checkpoint, recipe: &Recipe, model: &Architecture) -> Result<()> {
         let step = c.state.progress.step;
         let parameters = checkpoint::save(&c.parameters)?;
         let moments = checkpoint::save(&c.moments)?;
@@ -256,7 +256,7 @@ impl RunDir {
     }
 
     /// Makes the best model the run's again: a run may have been killed between its checkpoint and the copy.
-    pub fn refresh_best(&self, progress: &Progress, recipe: &Recipe, model: &Transformer) -> Result<()> {
+    pub fn refresh_best(&self, progress: &Progress, recipe: &Recipe, model: &Architecture) -> Result<()> {
         let Some((_, step)) = progress.best else { return Ok(()) };
         self.write_model(recipe, model, &self.model_after(step, recipe, model)?.1)
     }
@@ -287,7 +287,7 @@ impl RunDir {
 }
 
 /// The parameters in a file, which may hold what transformers wants beside them, and the file's name.
-fn read_model(path: &Path, recipe: &Recipe, model: &Transformer) -> Result<(String, Vec<(String, Tensor)>)> {
+fn read_model(path: &Path, recipe: &Recipe, model: &Architecture) -> Result<(String, Vec<(String, Tensor)>)> {
     let file = path.display().to_string();
     let tensors = checkpoint::load_f32(&file, &files::read(path)?)?;
     let parameters = interchange::parameters(&file, recipe, model, tensors)?;
@@ -308,7 +308,7 @@ fn step_name(step: u64) -> String {
 fn set_up(
     recipe: &Recipe,
     tokenizers: &Tokenizers,
-    model: &Transformer,
+    model: &Architecture,
     start: Option<u32>,
 ) -> Vec<(&'static str, Vec<u8>)> {
     let json = |t: &Tokenizer| {

@@ -20,7 +20,7 @@ use seqloom::decode::Decoder;
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
 use seqloom::interchange;
-use seqloom::models::transformer::{Transformer, Vocabulary};
+use seqloom::models::{Architecture, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::recipe::Recipe;
 use seqloom::text::batch::Batches;
@@ -96,7 +96,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
 
     let opened = device::open(&args.device)?;
     let profile = args.profile.as_ref().map(|file| Profile::new(file, args.profile_steps, &opened)).transpose()?;
-    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let model = Architecture::new(&recipe.model, tokenizers.vocabulary());
     let binding = match &opened.device {
         Device::Cpu(_) => None,
         Device::Gpu(gpu) => Some(gpu.limits().binding),

@@ -8,7 +8,7 @@ use clap::Args;
 use pollster::block_on;
 use seqloom::decode::{Decoder, End, Penalty, Search, Translation, Written};
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::Architecture;
 use seqloom::network::{Network, positions, trained_length};
 use seqloom::recipe::{self, ModelKind, Recipe};
 use seqloom::text::corpus;
@@ -59,7 +59,7 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
             "{dir} holds a language model, which goes on with a text and translates none; try: seqloom generate --model {dir}"
         )));
     }
-    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let model = Architecture::new(&recipe.model, tokenizers.vocabulary());
     let (file, parameters) = run.model(&recipe, &model)?;
     let opened = device::open(device)?;
     let mut network = Network::new(opened.device, model, positions(&recipe, POSITIONS), false)?;

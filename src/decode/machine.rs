@@ -1,9 +1,12 @@
 //! The programs of decoding, and the caches that they keep keys and values in.
 
+mod attending;
+
 use crate::error::Result;
 use crate::graph::{Graph, Resident, Value};
-use crate::models::transformer::{Encoded, KeysValues, Past, Tokens};
+use crate::models::Architecture;
 use crate::network::Network;
+use crate::parameters::Weights;
 use crate::plan::Plan;
 use crate::tensor::{Tensor, Type};
 use crate::text::tokenizer::PAD;
@@ -45,15 +48,15 @@ pub(super) enum Answer {
     Logits(Tensor),
 }
 
-/// Keys and values of each layer.
-type Buffers = Vec<(Resident, Resident)>;
+/// Buffers, and the elements that each has at a position.
+type Buffers = Vec<(Resident, usize)>;
 
 /// Programs by what they do and their shape, and buffers that grow when more is asked of them.
 #[derive(Debug, Default)]
 pub(super) struct Machine {
-    /// Rows and positions of the caches; keys and values per layer.
+    /// Rows and positions of the caches.
     own: Option<([usize; 2], Buffers)>,
-    /// Elements that there is room for; keys and values of sources per layer.
+    /// Positions of sources that there is room for, and what is kept of them.
     encoded: Option<(usize, Buffers)>,
     /// Lines and width of the sources that were encoded last, and their lengths.
     sources: ([usize; 2], Vec<u32>),
@@ -90,8 +93,8 @@ impl Machine {
             }
             (rows, room) = (rows.max(*have_rows), room.max(*have_room));
         }
-        let elements = rows * room * network.model.d_model;
-        self.own = Some(([rows, room], declare(network, "cache", elements)));
+        let widths = network.model.cached();
+        self.own = Some(([rows, room], declare(network, "cache", rows * room, widths)));
         // They read and write the caches of before.
         self.programs.retain(|(kind, _), _| *kind == Kind::Encode);
     }
@@ -106,18 +109,15 @@ impl Machine {
         let rows = sources.len().next_power_of_two();
         let longest = sources.iter().map(|s| s.len()).max().unwrap_or(1);
         let width = padded(longest, network.positions());
-        let elements = rows * width * network.model.d_model;
-        if self.encoded.as_ref().is_none_or(|(have, _)| *have < elements) {
-            self.encoded = Some((elements, declare(network, "encoded", elements)));
+        if self.encoded.as_ref().is_none_or(|(have, _)| *have < rows * width) {
+            let widths = network.model.encoded();
+            self.encoded = Some((rows * width, declare(network, "encoded", rows * width, widths)));
             self.programs.clear();
         }
         let (ids, lengths) = rows_of(sources, rows, width);
         self.sources = ([rows, width], lengths.as_u32().to_vec());
         let key = (Kind::Encode, [rows, width, 0, 0]);
-        let program = match self.programs.get(&key) {
-            Some(&program) => program,
-            None => self.load(network, key, |machine, network| machine.encode_graph(network, rows, width)).await?,
-        };
+        let program = self.program(network, key).await?;
         let start = Tensor::u32([1], vec![0]);
         network.device.run(program, &[("source", &ids), ("source_lengths", &lengths), ("start", &start)]);
         Ok(())
@@ -138,10 +138,7 @@ impl Machine {
         // Rows that nobody needs repeat the last one.
         texts.resize(rows, *texts.last().expect("a text"));
         let key = (Kind::Prefill, [rows, width, self.room(), 0]);
-        let program = match self.programs.get(&key) {
-            Some(&program) => program,
-            None => self.load(network, key, |machine, network| machine.prefill_graph(network, rows, width)).await?,
-        };
+        let program = self.program(network, key).await?;
         let tokens: Vec<&[u32]> = texts.iter().map(|t| t.1).collect();
         let (ids, lengths) = rows_of(&tokens, rows, width);
         let slots = Tensor::u32([rows], texts.iter().map(|t| t.0 as u32).collect());
@@ -171,16 +168,9 @@ impl Machine {
         let origin = Tensor::u32([padded, room], origin);
         let ([lines, width], source_lengths) = &self.sources;
         let key = (Kind::Step, [padded, room, *lines, *width]);
-        let (lines, width) = (*lines, *width);
         let of_source = column(&|r| source_lengths.get(r.line).copied().unwrap_or(0));
         let line = column(&|r| r.line as u32).reshape([padded, 1]);
-        let program = match self.programs.get(&key) {
-            Some(&program) => program,
-            None => {
-                let sources = [lines, width];
-                self.load(network, key, |machine, network| machine.step_graph(network, padded, sources)).await?
-            }
-        };
+        let program = self.program(network, key).await?;
         let mut feeds = vec![
             ("token", &token),
             ("token_lengths", &lengths),
@@ -195,82 +185,24 @@ impl Machine {
         answer(network, program, count, wanted).await
     }
 
-    async fn load(
-        &mut self,
-        network: &mut Network,
-        key: (Kind, [usize; 4]),
-        graph: impl FnOnce(&Machine, &Network) -> Graph,
-    ) -> Result<usize> {
-        let plan = Plan::new(graph(self, network), &network.device.limits())?;
+    /// The program for what is asked; it is made where there is none.
+    async fn program(&mut self, network: &mut Network, key: (Kind, [usize; 4])) -> Result<usize> {
+        if let Some(&program) = self.programs.get(&key) {
+            return Ok(program);
+        }
+        let plan = Plan::new(self.graph(network, key), &network.device.limits())?;
         let program = network.device.load(vec![plan]).await?;
         self.programs.insert(key, program);
         Ok(program)
     }
 
-    /// The caches as values of a graph.
-    fn caches(&self, g: &mut Graph, network: &Network) -> Vec<KeysValues> {
-        let ([rows, room], buffers) = self.own.as_ref().expect("room was made before the graphs");
-        pairs(g, buffers, [*rows, *room, network.model.d_model])
-    }
-
-    fn encode_graph(&self, network: &Network, rows: usize, width: usize) -> Graph {
-        let mut g = Graph::new();
-        let weights = network.parameters.bind(&mut g);
-        let context = network.context(&mut g, None);
-        let source = network.source_tokens(&mut g, rows, width);
-        let memory = network.model.encode(&mut g, &weights, source, &context);
-        let computed = network.model.encoded_keys_values(&mut g, &weights, memory);
-        let (_, buffers) = self.encoded.as_ref().expect("room was made before the graphs");
-        let kept = pairs(&mut g, buffers, [rows, width, network.model.d_model]);
-        store_pairs(&mut g, &computed, &kept);
-        g
-    }
-
-    fn prefill_graph(&self, network: &Network, rows: usize, width: usize) -> Graph {
-        let mut g = Graph::new();
-        let weights = network.parameters.bind(&mut g);
-        let context = network.context_of_rows(&mut g, rows, None);
-        let text = network.target_tokens(&mut g, "target", rows, width);
-        let [slot, last] = ["slot", "last"].map(|name| g.input(name, Type::u32([rows])));
-        let caches = self.caches(&mut g, network);
-        let mut grown = vec![];
-        let model = &network.model;
-        let states = model.decode_keeping(&mut g, &weights, text, None, &context, |g, layer, (k, v)| {
-            let (old_k, old_v) = caches[layer];
-            let k = g.cache_append(old_k, k, slot, context.start);
-            let v = g.cache_append(old_v, v, slot, context.start);
-            grown.push((k, v));
-        });
-        store_pairs(&mut g, &grown, &caches);
-        let states = g.reshape(states, &[rows * width, model.d_model]);
-        let state = g.embedding(last, states, last, 1.0);
-        outputs(&mut g, network, &weights, state);
-        g
-    }
-
-    fn step_graph(&self, network: &Network, rows: usize, [lines, width]: [usize; 2]) -> Graph {
-        let mut g = Graph::new();
-        let weights = network.parameters.bind(&mut g);
-        let context = network.context_of_rows(&mut g, rows, None);
-        let token: Tokens = network.target_tokens(&mut g, "token", rows, 1);
-        let slot = g.input("slot", Type::u32([rows]));
-        let origin = g.input("origin", Type::u32([rows, self.room()]));
-        let caches = self.caches(&mut g, network);
-        let model = &network.model;
-        let keys_values = match (&self.encoded, model.is_decoder_only()) {
-            (Some((_, buffers)), false) => pairs(&mut g, buffers, [lines, width, model.d_model]),
-            _ => vec![],
-        };
-        let encoded = (!model.is_decoder_only()).then(|| Encoded {
-            keys_values: &keys_values,
-            lengths: g.input("source_lengths", Type::u32([rows])),
-            line: g.input("line", Type::u32([rows, 1])),
-        });
-        let past = Past { caches: &caches, slot, origin, encoded };
-        let (state, grown) = model.decode_step(&mut g, &weights, token, &past, &context);
-        store_pairs(&mut g, &grown, &caches);
-        outputs(&mut g, network, &weights, state);
-        g
+    fn graph(&self, network: &Network, (kind, shape): (Kind, [usize; 4])) -> Graph {
+        let Architecture::Transformer(model) = &network.model;
+        match (kind, shape) {
+            (Kind::Encode, [rows, width, ..]) => self.encode_graph(network, model, rows, width),
+            (Kind::Prefill, [rows, width, ..]) => self.prefill_graph(network, model, rows, width),
+            (Kind::Step, [rows, _, lines, width]) => self.step_graph(network, model, rows, [lines, width]),
+        }
     }
 }
 
@@ -285,27 +217,16 @@ fn rows_of(texts: &[&[u32]], rows: usize, width: usize) -> (Tensor, Tensor) {
     (Tensor::u32([rows, width], ids), Tensor::u32([rows], lengths))
 }
 
-fn declare(network: &mut Network, name: &str, elements: usize) -> Buffers {
-    let mut buffer = |what: String| network.memory.declare(what, Type::f32([elements]));
-    let layers = 0..network.model.decoder_layers;
-    let pairs = layers.map(|i| (buffer(format!("{name}.{i}.k")), buffer(format!("{name}.{i}.v")))).collect();
+fn declare(network: &mut Network, name: &str, positions: usize, widths: Vec<usize>) -> Buffers {
+    let buffer = |(i, width): (usize, usize)| {
+        (network.memory.declare(format!("{name}.{i}"), Type::f32([positions * width])), width)
+    };
+    let buffers = widths.into_iter().enumerate().map(buffer).collect();
     network.device.allocate(&network.memory);
-    pairs
+    buffers
 }
 
-fn pairs(g: &mut Graph, buffers: &[(Resident, Resident)], dims: [usize; 3]) -> Vec<KeysValues> {
-    let mut value = |name: &str, r: Resident| g.resident(name, r, 0, Type::f32(dims));
-    buffers.iter().map(|&(k, v)| (value("cached keys", k), value("cached values", v))).collect()
-}
-
-fn store_pairs(g: &mut Graph, values: &[KeysValues], to: &[KeysValues]) {
-    let each = |pairs: &[KeysValues]| -> Vec<Value> { pairs.iter().flat_map(|&(k, v)| [k, v]).collect() };
-    for (value, to) in each(values).into_iter().zip(each(to)) {
-        g.store(value, to);
-    }
-}
-
-fn outputs(g: &mut Graph, network: &Network, weights: &crate::parameters::Weights, state: Value) {
+fn outputs(g: &mut Graph, network: &Network, weights: &Weights, state: Value) {
     let logits = network.model.logits(g, weights, state);
     let next = g.argmax(logits);
     g.output("next", next);

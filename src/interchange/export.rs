@@ -3,7 +3,8 @@
 use super::{Class, class, gpt2};
 use crate::checkpoint;
 use crate::error::Result;
-use crate::models::transformer::{Transformer, Vocabulary};
+use crate::models::transformer::Transformer;
+use crate::models::{Architecture, Vocabulary};
 use crate::network::positions;
 use crate::ops::positions::{sinusoids, sinusoids_split};
 use crate::recipe::{ModelKind, Positions, Recipe};
@@ -23,7 +24,8 @@ pub fn computed_positions(kind: Positions, rows: usize, d_model: usize) -> Optio
 /// `config.json`: every field of the class, because its defaults are those of other models. Where there is no class,
 /// the same words without one. `seqloom` holds what the class has no field for; `start` is what outputs begin with where
 /// sentences have no marks.
-pub fn config(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
+pub fn config(recipe: &Recipe, m: &Architecture, start: Option<u32>) -> Value {
+    let Architecture::Transformer(m) = m;
     let mut config = json!({
         "model_type": "seqloom",
         "is_encoder_decoder": true,
@@ -98,7 +100,8 @@ pub fn generation_config(recipe: &Recipe, start: Option<u32>) -> Value {
 
 /// `model.safetensors`: the parameters as the class opens them, or as they are where there is none. Errors: two have one
 /// name.
-pub fn model_file(recipe: &Recipe, m: &Transformer, parameters: &[(String, Tensor)]) -> Result<Vec<u8>> {
+pub fn model_file(recipe: &Recipe, m: &Architecture, parameters: &[(String, Tensor)]) -> Result<Vec<u8>> {
+    let Architecture::Transformer(m) = m;
     match class(&recipe.model, m.vocabulary) {
         Ok(Class::Gpt2) => checkpoint::save(&gpt2::stored(recipe, m, parameters)),
         _ => checkpoint::save(parameters.iter().chain(&extras(recipe, m, parameters))),

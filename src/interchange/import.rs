@@ -3,7 +3,7 @@
 use super::tensors::are_positions;
 use super::{Class, NORM_EPS, gpt2, parameters};
 use crate::error::{Error, Result};
-use crate::models::transformer::{Transformer, Vocabulary};
+use crate::models::{Architecture, Vocabulary};
 use crate::recipe::{ModelKind, Norm, Positions, Recipe, TokenizerKind};
 use crate::tensor::Tensor;
 use crate::text::tokenizer::{BOS, EOS, Kind, PAD, Tokenizers};
@@ -286,18 +286,18 @@ impl Foreign {
     ) -> Result<Vec<(String, Tensor)>> {
         if self.recipe.model.kind == ModelKind::Gpt {
             gpt2::complete(&mut self.recipe, &self.noted, &tensors);
-            let transformer = Transformer::new(&self.recipe.model, vocabulary);
-            return parameters(file, &self.recipe, &transformer, tensors);
+            let model = Architecture::new(&self.recipe.model, vocabulary);
+            return parameters(file, &self.recipe, &model, tensors);
         }
         self.find_positions(file, &tensors)?;
-        let model = &mut self.recipe.model;
+        let m = &mut self.recipe.model;
         let has_biases = |(name, t): &(String, Tensor)| {
             let linear = name.contains(".layers.") && name.ends_with(".bias") && !name.contains("norm");
             linear && t.as_f32().iter().any(|v| *v != 0.0)
         };
-        model.bias = self.noted["bias"] != json!(false) || tensors.iter().any(has_biases);
-        let transformer = Transformer::new(&self.recipe.model, vocabulary);
-        parameters(file, &self.recipe, &transformer, tensors)
+        m.bias = self.noted["bias"] != json!(false) || tensors.iter().any(has_biases);
+        let model = Architecture::new(&self.recipe.model, vocabulary);
+        parameters(file, &self.recipe, &model, tensors)
     }
 
     fn find_positions(&mut self, file: &str, tensors: &[(String, Tensor)]) -> Result<()> {

@@ -2,7 +2,8 @@
 
 use super::export::computed_positions;
 use crate::error::{Error, Result};
-use crate::models::transformer::{Transformer, Vocabulary};
+use crate::models::transformer::Transformer;
+use crate::models::{Architecture, Vocabulary};
 use crate::network::positions;
 use crate::parameters::{Declaration, fit};
 use crate::recipe::{Positions, Recipe};
@@ -23,9 +24,10 @@ pub(super) const HEAD: &str = "lm_head.weight";
 pub fn parameters(
     file: &str,
     recipe: &Recipe,
-    m: &Transformer,
+    m: &Architecture,
     mut tensors: Vec<(String, Tensor)>,
 ) -> Result<Vec<(String, Tensor)>> {
+    let Architecture::Transformer(m) = m;
     if m.is_decoder_only() {
         return super::gpt2::parameters(file, recipe, m, tensors);
     }

@@ -4,49 +4,11 @@
 mod names;
 mod sublayers;
 
+use super::{Context, Tokens, Vocabulary};
 use crate::graph::{Graph, Value};
-use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
 use crate::recipe::{self, Model, ModelKind, Norm, Positions};
 use sublayers::Keys;
-
-/// How many tokens each side knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Vocabulary {
-    /// One vocabulary for both sides.
-    Shared(usize),
-    /// One for each side: a source's id 7 has nothing to do with a target's.
-    Separate {
-        /// Tokens of the source.
-        source: usize,
-        /// Tokens of the target.
-        target: usize,
-    },
-}
-
-impl Vocabulary {
-    /// Tokens that the encoder reads.
-    pub fn source(self) -> usize {
-        match self {
-            Vocabulary::Shared(tokens) => tokens,
-            Vocabulary::Separate { source, .. } => source,
-        }
-    }
-
-    /// Tokens that the decoder reads and predicts, V.
-    pub fn target(self) -> usize {
-        match self {
-            Vocabulary::Shared(tokens) => tokens,
-            Vocabulary::Separate { target, .. } => target,
-        }
-    }
-}
-
-impl From<usize> for Vocabulary {
-    fn from(tokens: usize) -> Vocabulary {
-        Vocabulary::Shared(tokens)
-    }
-}
 
 /// Sizes and options of a Transformer.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,31 +43,6 @@ pub struct Transformer {
     pub bias: bool,
     /// How weights start.
     pub init: recipe::Init,
-}
-
-/// The values that make the masks and the positions.
-#[derive(Clone, Copy, Debug)]
-pub struct Context {
-    /// The step state where dropout is on.
-    pub step: Option<Value>,
-    /// Table of sinusoids: (P, C) to be added or (P, D) to turn heads by; none where positions are learned.
-    pub positions: Option<Value>,
-    /// Position of the first token, for all rows (1) or for each (B).
-    pub start: Value,
-    /// The weights of every attention become outputs of the graph, called `NAME.weights` after its parameters. They are
-    /// computed by the operations that the fused kernel replaces.
-    pub record: bool,
-}
-
-/// A sequence of tokens with what its embedding needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Tokens {
-    /// Ids (B, T).
-    pub ids: Value,
-    /// Lengths (B).
-    pub lengths: Value,
-    /// The ids' positions sorted by token, for the gradient.
-    pub by_token: Value,
 }
 
 /// What a step of decoding sees of those before it.
@@ -143,7 +80,7 @@ impl Transformer {
     pub fn new(m: &Model, vocabulary: impl Into<Vocabulary>) -> Transformer {
         let (encoder_layers, decoder_layers) = match m.kind {
             ModelKind::Transformer => (m.encoder_layers, m.decoder_layers),
-            ModelKind::Gpt => (0, m.layers),
+            _ => (0, m.layers),
         };
         Transformer {
             vocabulary: vocabulary.into(),
@@ -332,13 +269,6 @@ impl Transformer {
             }
             (x.normed, grown)
         })
-    }
-
-    /// Logits (rows, V) of states (..., C).
-    pub fn logits(&self, g: &mut Graph, w: &Weights, x: Value) -> Value {
-        let rows = g.ty(x).rows();
-        let logits = g.scoped("logits", |g| g.linear(x, self.output_table(w), None, Activation::None));
-        g.reshape(logits, &[rows, self.vocabulary.target()])
     }
 
     /// What states are projected to logits by, (V, C).

@@ -20,7 +20,7 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 use crate::error::{Error, Result};
-use crate::models::transformer::Vocabulary;
+use crate::models::Vocabulary;
 
 /// Id of `<pad>`, which fills a row behind its last token.
 pub const PAD: u32 = 0;

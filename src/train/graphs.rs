@@ -2,7 +2,7 @@
 
 use crate::grad::grad_each;
 use crate::graph::{Graph, Memory, Resident, Value};
-use crate::models::transformer::Vocabulary;
+use crate::models::Vocabulary;
 use crate::network::Network;
 use crate::op::Op;
 use crate::ops::adam::Adam;
@@ -83,8 +83,7 @@ fn forward(g: &mut Graph, network: &Network, bucket: Bucket, step: Option<Value>
     let target = network.target_tokens(g, "target", bucket.rows, bucket.target_length);
     let labels = g.input("labels", Type::u32([bucket.rows * bucket.target_length]));
     let weight = g.input("weight", Type::f32([1]));
-    let memory = source.map(|source| (model.encode(g, &weights, source, &context), source.lengths));
-    let states = model.decode(g, &weights, target, memory, &context);
+    let states = model.states(g, &weights, source, target, &context);
     let (table, training) = (model.output_table(&weights), step.is_some());
     let (loss, nll) =
         g.scoped("loss", |g| g.projected_cross_entropy(states, table, labels, weight, smoothing, training));

@@ -8,7 +8,7 @@ use clap::Args;
 use pollster::block_on;
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::Vocabulary;
+use seqloom::models::Vocabulary;
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::batch::Batches;
 use seqloom::train::{Phase, Timed, Trainer};

@@ -8,7 +8,7 @@ use crate::cli::train::{nominal, read_recipe, vocabulary};
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
 use seqloom::gpu::Found;
-use seqloom::models::transformer::{Transformer, Vocabulary};
+use seqloom::models::{Architecture, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::plan::Limits;
 use seqloom::recipe::Recipe;
@@ -83,7 +83,7 @@ impl Subject {
         };
         let material = material(&recipe, tokenizers)?;
         let Material { train, valid, vocabulary, tokens, data } = material;
-        let model = Transformer::new(&recipe.model, vocabulary);
+        let model = Architecture::new(&recipe.model, vocabulary);
         // Nothing is computed, so the CPU never touches what is asked of it.
         let network = Network::with_binding(Device::cpu(), model, positions(&recipe, 1), true, limits.binding)?;
         let planned = Planned::within(&limits, network, recipe.clone(), train, valid)?;

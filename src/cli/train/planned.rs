@@ -4,7 +4,7 @@ use crate::cli::{files, recipes};
 use seqloom::case::Draw;
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
-use seqloom::models::transformer::{Transformer, Vocabulary};
+use seqloom::models::{Architecture, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::batch::{Batches, Buckets, Example};
@@ -41,7 +41,7 @@ pub fn planned(
     train: Batches,
     valid: Batches,
 ) -> Result<Planned> {
-    let network = Network::new(device, Transformer::new(&recipe.model, vocabulary), positions(recipe, 1), true)?;
+    let network = Network::new(device, Architecture::new(&recipe.model, vocabulary), positions(recipe, 1), true)?;
     Planned::new(network, recipe.clone(), train, valid)
 }
 

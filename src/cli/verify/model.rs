@@ -11,7 +11,7 @@ use pollster::block_on;
 use seqloom::device::Device;
 use seqloom::error::{Error, Result};
 use seqloom::lockstep::{Check, Fault};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::Architecture;
 use seqloom::network::positions;
 use seqloom::parameters::Declaration;
 use seqloom::recipe::Recipe;
@@ -81,7 +81,7 @@ pub fn run(dir: &Path, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
             trainer.restore(&file, &parameters, &moments, Progress { batch: 0, ..progress })?;
         }
         None => {
-            let (file, parameters) = run.model(&recipe, &Transformer::new(&recipe.model, tokenizers.vocabulary()))?;
+            let (file, parameters) = run.model(&recipe, &Architecture::new(&recipe.model, tokenizers.vocabulary()))?;
             trainer.network.write_parameters(&file, &parameters)?;
         }
     }
@@ -172,7 +172,7 @@ fn choose(run: &RunDir, latest: Option<&Checkpoint>, rows: Option<usize>) -> Res
 }
 
 fn parameters(recipe: &Recipe, tokenizers: &Tokenizers) -> usize {
-    let model = Transformer::new(&recipe.model, tokenizers.vocabulary());
+    let model = Architecture::new(&recipe.model, tokenizers.vocabulary());
     let count = |d: &Declaration| d.dims.iter().product::<usize>();
     model.declarations(positions(recipe, 1)).iter().map(count).sum()
 }
