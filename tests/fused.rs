@@ -252,8 +252,7 @@ fn the_memory_of_a_transformer_grows_with_the_length_and_not_with_its_square() {
         let source = network.source_tokens(&mut g, 1, length);
         let target = network.target_tokens(&mut g, "target", 1, length);
         let (labels, weight) = (g.input("labels", Type::u32([length])), g.input("weight", Type::f32([1])));
-        let memory = network.model.encode(&mut g, &weights, source, &context);
-        let states = network.model.decode(&mut g, &weights, target, Some((memory, source.lengths)), &context);
+        let states = network.model.states(&mut g, &weights, Some(source), target, &context);
         let table = network.model.output_table(&weights);
         let (loss, _) = g.projected_cross_entropy(states, table, labels, weight, 0.1, true);
         let parameters: Vec<Value> =
@@ -289,8 +288,7 @@ fn a_large_vocabulary_stays_within_a_binding() {
         let source = network.source_tokens(&mut g, 64, 4);
         let target = network.target_tokens(&mut g, "target", 64, 64);
         let (labels, weight) = (g.input("labels", Type::u32([4096])), g.input("weight", Type::f32([1])));
-        let memory = network.model.encode(&mut g, &weights, source, &context);
-        let states = network.model.decode(&mut g, &weights, target, Some((memory, source.lengths)), &context);
+        let states = network.model.states(&mut g, &weights, Some(source), target, &context);
         let table = network.model.output_table(&weights);
         let (loss, _) = g.projected_cross_entropy(states, table, labels, weight, 0.1, training);
         g.output("loss", loss);
