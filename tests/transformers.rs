@@ -11,7 +11,7 @@ use seqloom::decode::{Decoder, Line, Options, Rules, Search, Translation};
 use seqloom::device::Device;
 use seqloom::graph::Graph;
 use seqloom::interchange::{self, Foreign};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::Architecture;
 use seqloom::network::{Network, positions};
 use seqloom::plan::Plan;
 use seqloom::recipe::Recipe;
@@ -35,7 +35,7 @@ fn text(name: &str) -> String {
 struct Run {
     recipe: Recipe,
     tokenizers: Tokenizers,
-    model: Transformer,
+    model: Architecture,
     parameters: Vec<(String, Tensor)>,
 }
 
@@ -60,7 +60,7 @@ impl Run {
         let tensors = files.iter().filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
         let tensors = tensors.flat_map(|f| checkpoint::load_f32(name, &fs::read(f).expect("bytes")).expect("tensors"));
         let parameters = foreign.parameters(name, tokenizers.vocabulary(), tensors.collect()).expect("parameters");
-        let model = Transformer::new(&foreign.recipe.model, tokenizers.vocabulary());
+        let model = Architecture::new(&foreign.recipe.model, tokenizers.vocabulary());
         Run { recipe: foreign.recipe, tokenizers, model, parameters }
     }
 
@@ -97,8 +97,7 @@ fn logits(network: &mut Network, source: &Tensor, lengths: &Tensor, target: &Ten
     let context = network.context(&mut g, None);
     let x = network.source_tokens(&mut g, rows, s);
     let y = network.target_tokens(&mut g, "target", rows, t);
-    let memory = network.model.encode(&mut g, &weights, x, &context);
-    let states = network.model.decode(&mut g, &weights, y, Some((memory, x.lengths)), &context);
+    let states = network.model.states(&mut g, &weights, Some(x), y, &context);
     let logits = network.model.logits(&mut g, &weights, states);
     g.output("logits", logits);
     let plan = Plan::new(g, &network.device.limits()).expect("it fits");
@@ -172,7 +171,7 @@ fn language_models_are_those_of_transformers() {
             let weights = network.parameters.bind(&mut g);
             let context = network.context(&mut g, None);
             let y = network.target_tokens(&mut g, "target", rows, t);
-            let states = network.model.decode(&mut g, &weights, y, None, &context);
+            let states = network.model.states(&mut g, &weights, None, y, &context);
             let logits = network.model.logits(&mut g, &weights, states);
             g.output("logits", logits);
             let plan = Plan::new(g, &network.device.limits()).expect("it fits");
