@@ -106,7 +106,7 @@ impl Recorder {
         let next = device.read(program, "next").await?.as_u32()[..target.len()].to_vec();
         let mut maps = vec![];
         for kind in Kind::ALL {
-            let Architecture::Transformer(m) = &network.model;
+            let Architecture::Transformer(m) = &network.model else { continue };
             let (layers, attention) = match kind {
                 Kind::Encoder => (m.encoder_layers, "encoder.layers.{}.self_attn"),
                 Kind::Decoder => (m.decoder_layers, "decoder.layers.{}.self_attn"),

@@ -196,7 +196,7 @@ impl Decoder {
         order.sort_by_key(|i| std::cmp::Reverse(length(i)));
         let prompt = lines.iter().map(|l| l.prompt.len()).max().unwrap_or(1);
         let end = prompt.saturating_add(options.most).min(most);
-        let room = end.next_multiple_of(64).min(most);
+        let room = model.cached_positions(end.next_multiple_of(64).min(most));
         let cached = model.cached().into_iter().max().unwrap_or(1);
         let rows = most_rows(network, (room * cached).max(model.vocabulary().target()), ROWS).max(width);
         self.machine.reserve(network, (lines.len() * width).next_power_of_two().min(rows), room);
@@ -269,10 +269,6 @@ impl Decoder {
         mut watch: impl FnMut(usize, &[u32]) -> bool,
     ) -> Result<Vec<Vec<Written>>> {
         let most = network.positions();
-        if !network.model.is_decoder_only() {
-            let sources: Vec<&[u32]> = lines.iter().map(|l| &l.source[..l.source.len().min(most)]).collect();
-            self.machine.encode(network, &sources).await?;
-        }
         let beam = |(i, line): (usize, &&Line)| Beam::new(&line.prompt, i, options);
         let mut batch = Batch {
             options,
@@ -280,6 +276,11 @@ impl Decoder {
             numbers: lines.iter().map(|l| l.number).collect(),
             beams: lines.iter().enumerate().map(beam).collect(),
         };
+        if !network.model.is_decoder_only() {
+            let read = lines.iter().map(|l| &l.source[..l.source.len().min(most)]);
+            let sources: Vec<(usize, &[u32])> = batch.beams.iter().map(|b| b.slot).zip(read).collect();
+            self.machine.encode(network, &sources).await?;
+        }
         loop {
             batch.end_without_room(network);
             let live = batch.beams.iter().enumerate().filter(|(_, b)| !b.live.is_empty());

@@ -53,6 +53,9 @@ const NORM_EPS: f64 = 1e-5;
 
 /// The class that computes what this model computes, or what it is that no class has.
 pub fn class(m: &Model, vocabulary: Vocabulary) -> Result<Class, String> {
+    if m.kind == ModelKind::Seq2Seq {
+        return Err("model.kind = \"seq2seq\"".into());
+    }
     if m.norm_eps != NORM_EPS {
         return Err(format!("model.norm_eps = {:?} (its layer norms have {NORM_EPS:?})", m.norm_eps));
     }

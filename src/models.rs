@@ -1,13 +1,15 @@
 //! Models: each adds operations to a graph.
 
+pub mod seq2seq;
 pub mod transformer;
 
 use crate::graph::{Graph, Value};
 use crate::ops::matmul::Activation;
 use crate::ops::positions::{sinusoids, sinusoids_split};
 use crate::parameters::{Declaration, Weights};
-use crate::recipe::{self, Positions};
+use crate::recipe::{self, Attention, ModelKind, Positions};
 use crate::tensor::Tensor;
+use seq2seq::Seq2Seq;
 use transformer::Transformer;
 
 /// How many tokens each side knows.
@@ -78,6 +80,14 @@ pub struct Tokens {
 pub enum Architecture {
     /// Encoder and decoder, or the decoder alone.
     Transformer(Transformer),
+    /// Encoder and decoder of recurrent cells.
+    Seq2Seq(Seq2Seq),
+}
+
+impl From<Seq2Seq> for Architecture {
+    fn from(model: Seq2Seq) -> Architecture {
+        Architecture::Seq2Seq(model)
+    }
 }
 
 impl From<Transformer> for Architecture {
@@ -89,13 +99,17 @@ impl From<Transformer> for Architecture {
 impl Architecture {
     /// The model of a recipe, for a vocabulary; a number is a shared one.
     pub fn new(m: &recipe::Model, vocabulary: impl Into<Vocabulary>) -> Architecture {
-        Transformer::new(m, vocabulary).into()
+        match m.kind {
+            ModelKind::Transformer | ModelKind::Gpt => Transformer::new(m, vocabulary).into(),
+            ModelKind::Seq2Seq => Seq2Seq::new(m, vocabulary).into(),
+        }
     }
 
     /// Tokens of either side.
     pub fn vocabulary(&self) -> Vocabulary {
         match self {
             Architecture::Transformer(m) => m.vocabulary,
+            Architecture::Seq2Seq(m) => m.vocabulary,
         }
     }
 
@@ -103,6 +117,7 @@ impl Architecture {
     pub fn is_decoder_only(&self) -> bool {
         match self {
             Architecture::Transformer(m) => m.is_decoder_only(),
+            Architecture::Seq2Seq(_) => false,
         }
     }
 
@@ -110,6 +125,7 @@ impl Architecture {
     pub fn width(&self) -> usize {
         match self {
             Architecture::Transformer(m) => m.d_model,
+            Architecture::Seq2Seq(m) => m.hidden,
         }
     }
 
@@ -117,6 +133,7 @@ impl Architecture {
     pub fn widest(&self) -> usize {
         match self {
             Architecture::Transformer(m) => m.d_model.max(m.ffn),
+            Architecture::Seq2Seq(m) => m.embedding.max(m.cell.gates() * m.hidden),
         }
     }
 
@@ -124,6 +141,16 @@ impl Architecture {
     pub fn cached(&self) -> Vec<usize> {
         match self {
             Architecture::Transformer(m) => vec![m.d_model; 2 * m.decoder_layers],
+            Architecture::Seq2Seq(m) => vec![m.state_width()],
+        }
+    }
+
+    /// How many positions of a hypothesis its caches keep, of so many that it may have: recurrent ones keep the state of
+    /// this step and of the one before.
+    pub fn cached_positions(&self, positions: usize) -> usize {
+        match self {
+            Architecture::Transformer(_) => positions,
+            Architecture::Seq2Seq(_) => 2,
         }
     }
 
@@ -131,6 +158,8 @@ impl Architecture {
     pub fn encoded(&self) -> Vec<usize> {
         match self {
             Architecture::Transformer(m) => vec![m.d_model; 2 * m.decoder_layers],
+            Architecture::Seq2Seq(m) if m.attention == Attention::None => vec![],
+            Architecture::Seq2Seq(m) => vec![m.key_width(), m.memory_width()],
         }
     }
 
@@ -138,6 +167,7 @@ impl Architecture {
     pub fn declarations(&self, positions: usize) -> Vec<Declaration> {
         match self {
             Architecture::Transformer(m) => m.declarations(positions),
+            Architecture::Seq2Seq(m) => m.declarations(),
         }
     }
 
@@ -150,6 +180,7 @@ impl Architecture {
                 Positions::Rotary => Some(sinusoids_split(positions, m.d_model / m.heads)),
                 Positions::Learned => None,
             },
+            Architecture::Seq2Seq(_) => None,
         }
     }
 
@@ -161,6 +192,10 @@ impl Architecture {
                 let memory = source.map(|source| (m.encode(g, w, source, c), source.lengths));
                 m.decode(g, w, target, memory, c)
             }
+            Architecture::Seq2Seq(m) => {
+                let encoded = m.encode(g, w, source.expect("an encoder has a source"), c);
+                m.decode(g, w, target, &encoded, c)
+            }
         }
     }
 
@@ -168,6 +203,7 @@ impl Architecture {
     pub fn output_table(&self, w: &Weights) -> Value {
         match self {
             Architecture::Transformer(m) => m.output_table(w),
+            Architecture::Seq2Seq(m) => m.output_table(w),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::tensor::{Tensor, Type};
 /// The longest sequence that a recipe's model is trained on.
 pub fn trained_length(recipe: &Recipe) -> usize {
     match recipe.model.kind {
-        ModelKind::Transformer => recipe.data.max_length,
+        ModelKind::Transformer | ModelKind::Seq2Seq => recipe.data.max_length,
         ModelKind::Gpt => recipe.train.block,
     }
 }
@@ -21,8 +21,8 @@ pub fn trained_length(recipe: &Recipe) -> usize {
 /// train.block, which never changes in a run, and neither sources nor outputs go further.
 pub fn positions(recipe: &Recipe, least: usize) -> usize {
     let trained = trained_length(recipe);
-    match recipe.model.positions {
-        Positions::Learned => trained,
+    match (recipe.model.kind, recipe.model.positions) {
+        (ModelKind::Transformer | ModelKind::Gpt, Positions::Learned) => trained,
         _ => trained.max(recipe.decode.max_length).max(least).next_multiple_of(4),
     }
 }

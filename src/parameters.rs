@@ -16,6 +16,8 @@ pub enum Init {
     Xavier,
     /// Normal with this standard deviation.
     Normal(f64),
+    /// Uniform from minus this to this.
+    Uniform(f64),
     /// A constant.
     Constant(f32),
 }
@@ -179,14 +181,15 @@ impl Parameters {
         let tensor = |e: &Entry| {
             let d = &e.declaration;
             let mut draw = Draw::new(seed ^ (site(&d.name) as u64) << 32);
+            let uniform = |draw: &mut Draw, n: usize, range: f64| {
+                (0..n).map(|_| (range * (2.0 * draw.uniform() - 1.0)) as f32).collect()
+            };
             let n: usize = d.dims.iter().product();
             let data = match d.init {
                 Init::Constant(c) => vec![c; n],
                 Init::Normal(deviation) => (0..n).map(|_| (deviation * draw.normal()) as f32).collect(),
-                Init::Xavier => {
-                    let range = (6.0 / (d.dims[0] + d.dims[1]) as f64).sqrt();
-                    (0..n).map(|_| (range * (2.0 * draw.uniform() - 1.0)) as f32).collect()
-                }
+                Init::Uniform(range) => uniform(&mut draw, n, range),
+                Init::Xavier => uniform(&mut draw, n, (6.0 / (d.dims[0] + d.dims[1]) as f64).sqrt()),
             };
             (d.name.clone(), Tensor::f32(d.dims.clone(), data))
         };

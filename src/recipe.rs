@@ -23,6 +23,35 @@ choices! {
         Transformer = "transformer",
         /// The decoder alone, pre-norm, as a language model (Radford et al. 2019, GPT-2).
         Gpt = "gpt",
+        /// Encoder and decoder of recurrent cells (Sutskever et al. 2014), with attention or without.
+        Seq2Seq = "seq2seq",
+    }
+    /// What a recurrent layer computes at every time.
+    Cell {
+        /// Long short-term memory (Hochreiter and Schmidhuber 1997): gates i, f, g and o, and a cell beside the state.
+        Lstm = "lstm",
+        /// The gated recurrent unit (Cho et al. 2014): gates r, z and n.
+        Gru = "gru",
+        /// tanh of two products (Elman 1990).
+        Rnn = "rnn",
+    }
+    /// How a recurrent decoder looks at the states of its encoder.
+    Attention {
+        /// Not at all: it has the last state.
+        None = "none",
+        /// v tanh(W s + U h) with the state before a step, whose input the context joins (Bahdanau et al. 2015).
+        Bahdanau = "bahdanau",
+        /// s h with the state after a step, whose output the context joins (Luong et al. 2015).
+        Dot = "dot",
+        /// s W h, likewise.
+        General = "general",
+    }
+    /// Where a recurrent decoder without attention meets the context vector.
+    ContextUse {
+        /// Its first state is made of it.
+        First = "first",
+        /// And it joins the input and the output of every step (Cho et al. 2014).
+        Every = "every",
     }
     /// Where the layer norms are.
     Norm {
@@ -57,6 +86,8 @@ choices! {
         Xavier = "xavier",
         /// Matrices from N(0, 0.02), those before a residual connection divided by the root of how many there are.
         Gpt2 = "gpt2",
+        /// Everything, biases too, from -range to range, as PyTorch's recurrent layers.
+        Uniform = "uniform",
     }
     /// What long hypotheses of a beam are forgiven.
     Penalty {
@@ -125,14 +156,15 @@ table! {
     }
     /// The network.
     model: Model {
-        /// Architecture: "transformer" is an encoder and a decoder, "gpt" a decoder alone that goes on with a text. With
-        /// "gpt" other defaults hold for norm, activation, positions, scale_embedding, init and train.label_smoothing.
+        /// Architecture: "transformer" is an encoder and a decoder, "gpt" a decoder alone that goes on with a text,
+        /// "seq2seq" an encoder and a decoder of recurrent cells. With "gpt" other defaults hold for norm, activation,
+        /// positions, scale_embedding, init and train.label_smoothing, with "seq2seq" for layers, init and tie_embeddings.
         kind: ModelKind = ModelKind::Transformer;
         /// Width of the vectors between layers; even where sinusoids are added, because they come in pairs.
         d_model: usize = 256, 2..=65_536;
         /// Attention heads of each layer; any divisor of d_model.
         heads: usize = 8, 1..=1024;
-        /// Blocks of a "gpt".
+        /// Blocks of a "gpt"; recurrent layers of the encoder of a "seq2seq", and of its decoder.
         layers: usize = 4, 1..=256;
         /// Encoder blocks of a "transformer".
         encoder_layers: usize = 3, 1..=256;
@@ -165,9 +197,30 @@ table! {
         tie_embeddings: bool = true;
         /// Biases in the projections and feed-forward layers; in a "gpt" in the layer norms too.
         bias: bool = true;
-        /// Starting weights: "xavier" is Xavier-uniform, embeddings and learned positions N(0, d_model^-0.5); "gpt2" is
-        /// N(0, 0.02), divided by the root of the stack's residual connections where a matrix comes before one.
+        /// Starting weights: "xavier" is Xavier-uniform, embeddings and learned positions N(0, width^-0.5); "gpt2" is
+        /// N(0, 0.02), divided by the root of the stack's residual connections where a matrix comes before one; "uniform"
+        /// is U(-init_range, init_range), but for layer norms.
         init: Init = Init::Xavier;
+        /// "uniform": the range; 0 = 1 / sqrt(hidden), in the others 1 / sqrt(d_model).
+        init_range: f64 = 0.0, 0.0..=1.0;
+        /// "seq2seq": what is computed at every time.
+        cell: Cell = Cell::Lstm;
+        /// "seq2seq": units of a layer; of each direction where the encoder has two.
+        hidden: usize = 256, 1..=16_384;
+        /// "seq2seq": width of the embeddings.
+        embedding: usize = 256, 1..=65_536;
+        /// "seq2seq": the encoder reads from both ends, and the decoder starts from what a layer makes of both last states.
+        bidirectional: bool = true;
+        /// "seq2seq": how the decoder looks at the encoder's states. "bahdanau" scores them with the state before a step
+        /// and joins what it finds to the step's input; "dot" and "general" score them with the state after it and join
+        /// it to the output; with "none" there is one context vector, the encoder's last state.
+        attention: Attention = Attention::General;
+        /// "dot" and "general": what the output is made of joins the input of the next step. Slower: without it the
+        /// attention of all steps is computed at once.
+        input_feeding: bool = false;
+        /// Attention "none": the context vector makes the first state of the decoder ("first"), or joins the input and the
+        /// output of every step, too ("every").
+        context: ContextUse = ContextUse::First;
     }
     /// What it learns from: source and target, or tsv, or words, or builtin, or text; exactly one of them. A "gpt" learns
     /// from text, or from pairs, reading source and target as one sequence of which it predicts the target.
@@ -311,6 +364,9 @@ const BUILTIN: &[(&str, &str)] = &[
     ("sort", include_str!("../recipes/sort.toml")),
     ("phonemes", include_str!("../recipes/phonemes.toml")),
     ("correct", include_str!("../recipes/correct.toml")),
+    ("reverse", include_str!("../recipes/reverse.toml")),
+    ("multi30k-lstm", include_str!("../recipes/multi30k-lstm.toml")),
+    ("multi30k-attention", include_str!("../recipes/multi30k-attention.toml")),
 ];
 
 impl Recipe {
@@ -365,6 +421,10 @@ impl Recipe {
             (m.scale_embedding, m.init) = (false, Init::Gpt2);
             recipe.train.label_smoothing = 0.0;
         }
+        if kind == ModelKind::Seq2Seq {
+            let m = &mut recipe.model;
+            (m.layers, m.init, m.tie_embeddings) = (1, Init::Uniform, false);
+        }
         recipe
     }
 
@@ -377,7 +437,7 @@ impl Recipe {
                 "{file}: there is nothing to learn from; add --set data.text=FILE, a file of text, or set \
                  data.source with data.target, data.tsv or data.builtin"
             ))),
-            (false, ModelKind::Transformer) => Err(Error::Input(format!(
+            (false, ModelKind::Transformer | ModelKind::Seq2Seq) => Err(Error::Input(format!(
                 "{file}: there is nothing to learn from; add --set data.source=FILE --set data.target=FILE, two files \
                  of which line n of one translates line n of the other, or set data.tsv or data.builtin"
             ))),

@@ -169,7 +169,9 @@ impl AttentionArgs {
         let form = Form::of(file)?;
         let refuse = |why: String| Err(Error::Input(format!("--attention {}: {why}", file.display())));
         let (most_lines, most_tokens) = form.most();
-        let Architecture::Transformer(m) = &loaded.network.model;
+        let Architecture::Transformer(m) = &loaded.network.model else {
+            return refuse("recurrent models do not show what they look at yet".into());
+        };
         if m.is_decoder_only() {
             return refuse("so far only models with an encoder show what they look at".into());
         }
@@ -211,7 +213,7 @@ impl AttentionArgs {
 
     /// How many weights there will be if translations are as long as what they translate.
     fn weights(&self, form: Form, loaded: &Loaded, lines: &[(usize, &[u32])]) -> usize {
-        let Architecture::Transformer(m) = &loaded.network.model;
+        let Architecture::Transformer(m) = &loaded.network.model else { return 0 };
         let text = form == Form::Text;
         let layers = |kind: &Kind| match (kind, self.layer.is_some() || text) {
             (_, true) => 1,

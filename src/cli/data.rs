@@ -153,7 +153,7 @@ impl Data {
 /// Pairs as a recipe's model reads them, and how many were left out because they are longer, see [`unfit`].
 pub fn encode(recipe: &Recipe, tokenizers: &Tokenizers, pairs: &[Pair], longest: usize) -> (Vec<Example>, usize) {
     match recipe.model.kind {
-        ModelKind::Transformer => encode_pairs(tokenizers, pairs, recipe.data.marks, longest),
+        ModelKind::Transformer | ModelKind::Seq2Seq => encode_pairs(tokenizers, pairs, recipe.data.marks, longest),
         ModelKind::Gpt => encode_continued(tokenizers.source(), pairs, recipe.data.marks, longest),
     }
 }
@@ -244,7 +244,7 @@ fn some_left(kept: usize, dropped: usize, what: &str, recipe: &Recipe) -> Result
 /// What bounds the pairs that are trained on.
 pub fn longest(recipe: &Recipe) -> String {
     match recipe.model.kind {
-        ModelKind::Transformer => format!("data.max_length = {}", recipe.data.max_length),
+        ModelKind::Transformer | ModelKind::Seq2Seq => format!("data.max_length = {}", recipe.data.max_length),
         ModelKind::Gpt => format!("train.block = {}", recipe.train.block),
     }
 }
@@ -257,7 +257,7 @@ pub fn unfit(recipe: &Recipe, longest: &str) -> String {
         false => ("fewer than two target tokens, or ", ""),
     };
     match recipe.model.kind {
-        ModelKind::Transformer => format!("{short}more than {longest} tokens on a side{mark}"),
+        ModelKind::Transformer | ModelKind::Seq2Seq => format!("{short}more than {longest} tokens on a side{mark}"),
         ModelKind::Gpt => format!("nothing to go on from, or more than {longest} tokens in all, the last not counted"),
     }
 }

@@ -140,7 +140,7 @@ fn warn_of_long(sources: &[Vec<u32>], recipe: &Recipe, positions: usize) {
     let mark = usize::from(recipe.data.marks);
     for (i, _) in sources.iter().enumerate().filter(|(_, s)| s.len() + mark > positions) {
         match recipe.model.kind {
-            ModelKind::Transformer => {
+            ModelKind::Transformer | ModelKind::Seq2Seq => {
                 eprintln!("warning: line {} has more than {positions} tokens and is cut there", i + 1)
             }
             ModelKind::Gpt => eprintln!("warning: of line {} only the last {positions} tokens are read", i + 1),

@@ -30,7 +30,7 @@ pub(super) struct Beam {
     /// Those that have ended.
     done: Vec<Written>,
     /// The first of its rows of the caches.
-    slot: usize,
+    pub(super) slot: usize,
     width: usize,
     best: usize,
     penalty: Option<Penalty>,

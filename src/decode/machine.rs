@@ -1,6 +1,7 @@
 //! The programs of decoding, and the caches that they keep keys and values in.
 
 mod attending;
+mod recurrent;
 
 use crate::error::Result;
 use crate::graph::{Graph, Resident, Value};
@@ -95,8 +96,9 @@ impl Machine {
         }
         let widths = network.model.cached();
         self.own = Some(([rows, room], declare(network, "cache", rows * room, widths)));
-        // They read and write the caches of before.
-        self.programs.retain(|(kind, _), _| *kind == Kind::Encode);
+        // They read and write the caches of before, as a recurrent encoder does, too.
+        let attends = matches!(network.model, Architecture::Transformer(_));
+        self.programs.retain(|(kind, _), _| attends && *kind == Kind::Encode);
     }
 
     /// The positions of the caches.
@@ -104,9 +106,14 @@ impl Machine {
         self.own.as_ref().map_or(0, |([_, room], _)| *room)
     }
 
-    /// Encodes sources, which the rows of the steps to come belong to.
-    pub(super) async fn encode(&mut self, network: &mut Network, sources: &[&[u32]]) -> Result<()> {
+    /// Encodes sources, which the rows of the steps to come belong to; each with the row of the caches in which its first
+    /// hypothesis starts.
+    pub(super) async fn encode(&mut self, network: &mut Network, sources: &[(usize, &[u32])]) -> Result<()> {
         let rows = sources.len().next_power_of_two();
+        let mut sources = sources.to_vec();
+        // Rows that nobody needs repeat the last one.
+        sources.resize(rows, *sources.last().expect("a source"));
+        let (slots, sources): (Vec<usize>, Vec<&[u32]>) = sources.into_iter().unzip();
         let longest = sources.iter().map(|s| s.len()).max().unwrap_or(1);
         let width = padded(longest, network.positions());
         if self.encoded.as_ref().is_none_or(|(have, _)| *have < rows * width) {
@@ -114,12 +121,23 @@ impl Machine {
             self.encoded = Some((rows * width, declare(network, "encoded", rows * width, widths)));
             self.programs.clear();
         }
-        let (ids, lengths) = rows_of(sources, rows, width);
+        let (ids, lengths) = rows_of(&sources, rows, width);
         self.sources = ([rows, width], lengths.as_u32().to_vec());
         let key = (Kind::Encode, [rows, width, 0, 0]);
         let program = self.program(network, key).await?;
-        let start = Tensor::u32([1], vec![0]);
-        network.device.run(program, &[("source", &ids), ("source_lengths", &lengths), ("start", &start)]);
+        let feeds = [("source", &ids), ("source_lengths", &lengths)];
+        match network.model {
+            Architecture::Transformer(_) => {
+                let start = Tensor::u32([1], vec![0]);
+                network.device.run(program, &[&feeds[..], &[("start", &start)]].concat());
+            }
+            Architecture::Seq2Seq(_) => {
+                // As if a step before the first had written it.
+                let before = Tensor::u32([rows], vec![recurrent::place_before(0); rows]);
+                let slots = Tensor::u32([rows], slots.into_iter().map(|slot| slot as u32).collect());
+                network.device.run(program, &[&feeds[..], &[("start", &before), ("slot", &slots)]].concat());
+            }
+        }
         Ok(())
     }
 
@@ -158,29 +176,35 @@ impl Machine {
         let all = || rows.iter().chain(std::iter::repeat_n(&rows[count - 1], padded - count));
         let column = |f: &dyn Fn(&Row) -> u32| Tensor::u32([padded], all().map(f).collect());
         let token = column(&|r| r.token).reshape([padded, 1]);
-        let (start, lengths) = (column(&|r| r.position as u32), column(&|r| r.position as u32 + 1));
         let slot = column(&|r| r.slot as u32);
-        let mut origin = vec![0; padded * room];
-        for (row, to) in all().zip(origin.chunks_mut(room)) {
-            to[..row.position].copy_from_slice(&row.origin[..row.position]);
-            to[row.position] = row.slot as u32;
-        }
-        let origin = Tensor::u32([padded, room], origin);
+        let lengths = column(&|r| r.position as u32 + 1);
         let ([lines, width], source_lengths) = &self.sources;
         let key = (Kind::Step, [padded, room, *lines, *width]);
-        let of_source = column(&|r| source_lengths.get(r.line).copied().unwrap_or(0));
-        let line = column(&|r| r.line as u32).reshape([padded, 1]);
+        let source_lengths = source_lengths.clone();
         let program = self.program(network, key).await?;
-        let mut feeds = vec![
-            ("token", &token),
-            ("token_lengths", &lengths),
-            ("slot", &slot),
-            ("origin", &origin),
-            ("start", &start),
-        ];
-        if !network.model.is_decoder_only() {
-            feeds.extend([("source_lengths", &of_source), ("line", &line)]);
+        let mut feeds = vec![("token", token), ("token_lengths", lengths), ("slot", slot)];
+        match network.model {
+            Architecture::Transformer(_) => {
+                let mut origin = vec![0; padded * room];
+                for (row, to) in all().zip(origin.chunks_mut(room)) {
+                    to[..row.position].copy_from_slice(&row.origin[..row.position]);
+                    to[row.position] = row.slot as u32;
+                }
+                feeds.push(("origin", Tensor::u32([padded, room], origin)));
+                feeds.push(("start", column(&|r| r.position as u32)));
+                if !network.model.is_decoder_only() {
+                    feeds.push(("source_lengths", column(&|r| source_lengths[r.line])));
+                    feeds.push(("line", column(&|r| r.line as u32).reshape([padded, 1])));
+                }
+            }
+            Architecture::Seq2Seq(_) => {
+                feeds.push(("before", column(&recurrent::before)));
+                feeds.push(("start", column(&|r| recurrent::place(r.position))));
+                feeds.push(("source_lengths", column(&|r| source_lengths[r.line])));
+                feeds.push(("line", column(&|r| r.line as u32)));
+            }
         }
+        let feeds: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (*name, tensor)).collect();
         network.device.run(program, &feeds);
         answer(network, program, count, wanted).await
     }
@@ -197,11 +221,15 @@ impl Machine {
     }
 
     fn graph(&self, network: &Network, (kind, shape): (Kind, [usize; 4])) -> Graph {
-        let Architecture::Transformer(model) = &network.model;
-        match (kind, shape) {
-            (Kind::Encode, [rows, width, ..]) => self.encode_graph(network, model, rows, width),
-            (Kind::Prefill, [rows, width, ..]) => self.prefill_graph(network, model, rows, width),
-            (Kind::Step, [rows, _, lines, width]) => self.step_graph(network, model, rows, [lines, width]),
+        let (rows, width) = (shape[0], shape[1]);
+        let sources = [shape[2], shape[3]];
+        match (&network.model, kind) {
+            (Architecture::Transformer(model), Kind::Encode) => self.encode_graph(network, model, rows, width),
+            (Architecture::Transformer(model), Kind::Prefill) => self.prefill_graph(network, model, rows, width),
+            (Architecture::Transformer(model), Kind::Step) => self.step_graph(network, model, rows, sources),
+            (Architecture::Seq2Seq(model), Kind::Encode) => self.encode_state_graph(network, model, rows, width),
+            (Architecture::Seq2Seq(model), Kind::Step) => self.step_state_graph(network, model, rows, sources),
+            (Architecture::Seq2Seq(_), Kind::Prefill) => unreachable!("only a decoder alone reads a prompt"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{Class, class, gpt2};
 use crate::checkpoint;
 use crate::error::Result;
+use crate::models::seq2seq::Seq2Seq;
 use crate::models::transformer::Transformer;
 use crate::models::{Architecture, Vocabulary};
 use crate::network::positions;
@@ -25,7 +26,43 @@ pub fn computed_positions(kind: Positions, rows: usize, d_model: usize) -> Optio
 /// the same words without one. `seqloom` holds what the class has no field for; `start` is what outputs begin with where
 /// sentences have no marks.
 pub fn config(recipe: &Recipe, m: &Architecture, start: Option<u32>) -> Value {
-    let Architecture::Transformer(m) = m;
+    match m {
+        Architecture::Transformer(m) => transformer(recipe, m, start),
+        Architecture::Seq2Seq(m) => seq2seq(recipe, m, start),
+    }
+}
+
+/// A recurrent model has no class.
+fn seq2seq(recipe: &Recipe, m: &Seq2Seq, start: Option<u32>) -> Value {
+    json!({
+        "model_type": "seqloom",
+        "architectures": null,
+        "is_encoder_decoder": true,
+        "vocab_size": m.vocabulary.source(),
+        "decoder_vocab_size": m.vocabulary.target(),
+        "hidden_size": m.hidden,
+        "embedding_size": m.embedding,
+        "num_hidden_layers": m.layers,
+        "dropout": recipe.model.dropout,
+        "tie_word_embeddings": m.tie_embeddings,
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": EOS,
+        "decoder_start_token_id": start.unwrap_or(BOS),
+        "dtype": "float32",
+        "seqloom": {
+            "kind": recipe.model.kind.to_string(),
+            "cell": recipe.model.cell.to_string(),
+            "bidirectional": m.bidirectional,
+            "attention": m.attention.to_string(),
+            "input_feeding": m.input_feeding,
+            "context": m.context.to_string(),
+            "marks": recipe.data.marks,
+        },
+    })
+}
+
+fn transformer(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
     let mut config = json!({
         "model_type": "seqloom",
         "is_encoder_decoder": true,
@@ -101,10 +138,10 @@ pub fn generation_config(recipe: &Recipe, start: Option<u32>) -> Value {
 /// `model.safetensors`: the parameters as the class opens them, or as they are where there is none. Errors: two have one
 /// name.
 pub fn model_file(recipe: &Recipe, m: &Architecture, parameters: &[(String, Tensor)]) -> Result<Vec<u8>> {
-    let Architecture::Transformer(m) = m;
-    match class(&recipe.model, m.vocabulary) {
-        Ok(Class::Gpt2) => checkpoint::save(&gpt2::stored(recipe, m, parameters)),
-        _ => checkpoint::save(parameters.iter().chain(&extras(recipe, m, parameters))),
+    match (m, class(&recipe.model, m.vocabulary())) {
+        (Architecture::Transformer(m), Ok(Class::Gpt2)) => checkpoint::save(&gpt2::stored(recipe, m, parameters)),
+        (Architecture::Transformer(m), _) => checkpoint::save(parameters.iter().chain(&extras(recipe, m, parameters))),
+        (Architecture::Seq2Seq(_), _) => checkpoint::save(parameters),
     }
 }
 

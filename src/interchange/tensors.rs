@@ -27,7 +27,13 @@ pub fn parameters(
     m: &Architecture,
     mut tensors: Vec<(String, Tensor)>,
 ) -> Result<Vec<(String, Tensor)>> {
-    let Architecture::Transformer(m) = m;
+    let m = match m {
+        Architecture::Transformer(m) => m,
+        Architecture::Seq2Seq(m) => {
+            fit(m.declarations().iter(), file, &tensors)?;
+            return Ok(tensors);
+        }
+    };
     if m.is_decoder_only() {
         return super::gpt2::parameters(file, recipe, m, tensors);
     }

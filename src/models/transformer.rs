@@ -43,6 +43,8 @@ pub struct Transformer {
     pub bias: bool,
     /// How weights start.
     pub init: recipe::Init,
+    /// Weights start within ± this, where they are uniform.
+    pub init_range: f64,
 }
 
 /// What a step of decoding sees of those before it.
@@ -99,6 +101,7 @@ impl Transformer {
             tie_embeddings: m.tie_embeddings,
             bias: m.bias,
             init: m.init,
+            init_range: if m.init_range > 0.0 { m.init_range } else { (m.d_model as f64).powf(-0.5) },
         }
     }
 
@@ -116,7 +119,9 @@ impl Transformer {
         let (embedding, weight) = match self.init {
             recipe::Init::Xavier => (Init::Normal((d as f64).powf(-0.5)), Init::Xavier),
             recipe::Init::Gpt2 => (Init::Normal(GPT2_DEVIATION), Init::Normal(GPT2_DEVIATION)),
+            recipe::Init::Uniform => (Init::Uniform(self.init_range), Init::Uniform(self.init_range)),
         };
+        let bias = if self.init == recipe::Init::Uniform { weight } else { Init::Constant(0.0) };
         let (source, target) = (self.vocabulary.source(), self.vocabulary.target());
         let (read, written) = (self.embedding("decoder"), self.output_embedding());
         let mut tables = vec![(read, target), (written, target)];
@@ -137,13 +142,13 @@ impl Transformer {
             // What is added up over a stack shall not grow with its depth.
             let residuals = (stack.layers * (stack.attentions.len() + 1)) as f64;
             let last = match self.init {
-                recipe::Init::Xavier => weight,
+                recipe::Init::Xavier | recipe::Init::Uniform => weight,
                 recipe::Init::Gpt2 => Init::Normal(GPT2_DEVIATION / residuals.sqrt()),
             };
             let mut linear = |name: String, out: usize, input: usize, init| {
                 declare(format!("{name}.weight"), &[out, input], init);
                 if self.bias {
-                    declare(format!("{name}.bias"), &[out], Init::Constant(0.0));
+                    declare(format!("{name}.bias"), &[out], bias);
                 }
             };
             for i in 0..stack.layers {

@@ -1,6 +1,6 @@
 //! What one key alone cannot tell: keys that must fit each other.
 
-use super::{Builtin, ModelKind, Norm, Optimizer, Positions, Recipe, Schedule};
+use super::{Attention, Builtin, Init, ModelKind, Norm, Optimizer, Positions, Recipe, Schedule};
 
 /// The keys that say where the training data is.
 pub(super) const SOURCES: [&str; 6] =
@@ -12,6 +12,41 @@ pub(super) const VALIDATION: [&str; 3] = ["data.valid_source", "data.valid_targe
 pub(super) const RIVALS: [(&str, &str); 2] =
     [("train.steps", "train.epochs"), ("train.batch_tokens", "train.batch_size")];
 
+/// Keys that only some kinds read.
+const OF_KINDS: [(&[ModelKind], &[&str]); 6] = {
+    use ModelKind::{Gpt, Seq2Seq, Transformer};
+    [
+        (&[Gpt], &["train.block"]),
+        (&[Gpt, Seq2Seq], &["model.layers"]),
+        (&[Transformer], &["model.encoder_layers", "model.decoder_layers"]),
+        (&[Transformer, Seq2Seq], &["data.max_length", "tokenizer.shared", "decode.start"]),
+        (&[Transformer, Gpt], OF_TRANSFORMERS),
+        (&[Seq2Seq], OF_SEQ2SEQ),
+    ]
+};
+/// What a Transformer has not.
+const OF_SEQ2SEQ: &[&str] = &[
+    "model.cell",
+    "model.hidden",
+    "model.embedding",
+    "model.bidirectional",
+    "model.attention",
+    "model.input_feeding",
+    "model.context",
+];
+/// What a recurrent model has not.
+const OF_TRANSFORMERS: &[&str] = &[
+    "model.d_model",
+    "model.heads",
+    "model.ffn",
+    "model.norm",
+    "model.norm_eps",
+    "model.activation",
+    "model.positions",
+    "model.scale_embedding",
+    "model.bias",
+];
+
 /// The keys that others leave without effect, and why.
 pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let (d, t) = (&recipe.data, &recipe.train);
@@ -21,12 +56,19 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
     let validation = made
         || d.builtin != Builtin::None && d.text.is_empty()
         || !(d.valid_source.is_empty() && d.valid_tsv.is_empty());
-    let gpt = recipe.model.kind == ModelKind::Gpt;
-    let (by_gpt, by_others) = (only("the kind \"gpt\""), "the kind \"gpt\" does not read it".to_string());
-    let pairs = ["data.max_length", "tokenizer.shared", "model.encoder_layers", "model.decoder_layers", "decode.start"];
+    let (m, kind) = (&recipe.model, recipe.model.kind);
+    let unread = |kinds: &[ModelKind]| {
+        let names: Vec<String> = kinds.iter().map(|kind| format!("\"{kind}\"")).collect();
+        match &names[..] {
+            [one] => only(&format!("the kind {one}")),
+            _ => format!("only the kinds {} read it", names.join(" and ")),
+        }
+    };
+    let of_kinds = OF_KINDS.iter().flat_map(|(kinds, keys)| keys.iter().map(|key| (*kinds, *key)));
+    let of_kinds = of_kinds.map(|(kinds, key)| (!kinds.contains(&kind), key, unread(kinds)));
     let counted = [Builtin::Addition, Builtin::Sort].contains(&d.builtin);
-    let of_kind = ["model.layers", "train.block"].map(|key| (!gpt, key, by_gpt.clone()));
-    let of_pairs = pairs.map(|key| (gpt, key, by_others.clone()));
+    let attends = m.attention != Attention::None;
+    let recurrent = kind == ModelKind::Seq2Seq;
     let keys = [
         (t.epochs > 0, "train.steps", format!("train.epochs = {} decides", t.epochs)),
         (t.batch_size > 0, "train.batch_tokens", format!("train.batch_size = {} decides", t.batch_size)),
@@ -45,8 +87,14 @@ pub(super) fn idle(recipe: &Recipe) -> Vec<(&'static str, String)> {
         (!d.text.is_empty(), "data.valid_every", "a text has no pairs".into()),
         (!d.text.is_empty(), "data.keep_words", "a text has no targets".into()),
         (d.valid_every > 0, "data.valid_fraction", format!("data.valid_every = {} decides", d.valid_every)),
+        (m.init != Init::Uniform, "model.init_range", only("the init \"uniform\"")),
+        (
+            recurrent && attends,
+            "model.context",
+            format!("the attention \"{}\" computes a context for each step", m.attention),
+        ),
     ];
-    keys.into_iter().chain(of_kind).chain(of_pairs).filter(|(idle, ..)| *idle).map(|(_, key, why)| (key, why)).collect()
+    keys.into_iter().chain(of_kinds).filter(|(idle, ..)| *idle).map(|(_, key, why)| (key, why)).collect()
 }
 
 /// Keys that do not fit each other.
@@ -65,6 +113,9 @@ pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
         heads,
         even_heads,
         pre_norm,
+        feeding,
+        scores,
+        tied_width,
         one_source,
         data_of_kind,
         pairs_of_files,
@@ -92,7 +143,8 @@ fn name(recipe: &Recipe) -> Option<Conflict> {
 
 fn even_width(recipe: &Recipe) -> Option<Conflict> {
     let model = &recipe.model;
-    let added = [Positions::Sinusoidal, Positions::SinusoidalSplit].contains(&model.positions);
+    let added = [Positions::Sinusoidal, Positions::SinusoidalSplit].contains(&model.positions)
+        && model.kind != ModelKind::Seq2Seq;
     (added && !model.d_model.is_multiple_of(2)).then(|| Conflict {
         keys: vec!["model.d_model", "model.positions"],
         text: format!("model.d_model: {} is odd; sines and cosines need an even width", model.d_model),
@@ -103,7 +155,8 @@ fn even_width(recipe: &Recipe) -> Option<Conflict> {
 fn even_heads(recipe: &Recipe) -> Option<Conflict> {
     let model = &recipe.model;
     let size = model.d_model / model.heads;
-    (model.positions == Positions::Rotary && !size.is_multiple_of(2)).then(|| Conflict {
+    let rotary = model.positions == Positions::Rotary && model.kind != ModelKind::Seq2Seq;
+    (rotary && !size.is_multiple_of(2)).then(|| Conflict {
         keys: vec!["model.heads", "model.d_model", "model.positions"],
         text: format!(
             "model.heads: {} of model.d_model = {} are {size} wide, which is odd; rotary positions turn pairs, so \
@@ -115,7 +168,7 @@ fn even_heads(recipe: &Recipe) -> Option<Conflict> {
 
 fn heads(recipe: &Recipe) -> Option<Conflict> {
     let (d_model, heads) = (recipe.model.d_model, recipe.model.heads);
-    if d_model.is_multiple_of(heads) {
+    if d_model.is_multiple_of(heads) || recipe.model.kind == ModelKind::Seq2Seq {
         return None;
     }
     let divides = |heads: &usize| d_model.is_multiple_of(*heads);
@@ -166,11 +219,57 @@ fn pre_norm(recipe: &Recipe) -> Option<Conflict> {
     })
 }
 
+fn feeding(recipe: &Recipe) -> Option<Conflict> {
+    let m = &recipe.model;
+    if m.kind != ModelKind::Seq2Seq || !m.input_feeding {
+        return None;
+    }
+    let why = match m.attention {
+        Attention::Bahdanau => "\"bahdanau\" feeds what it attends to into every step as it is",
+        Attention::None => "there is nothing to feed back without attention",
+        Attention::Dot | Attention::General => return None,
+    };
+    Some(Conflict {
+        keys: vec!["model.input_feeding", "model.attention"],
+        text: format!("model.input_feeding: {why}; leave it out, or choose the attention \"dot\" or \"general\""),
+    })
+}
+
+fn scores(recipe: &Recipe) -> Option<Conflict> {
+    let m = &recipe.model;
+    let unlike = m.kind == ModelKind::Seq2Seq && m.attention == Attention::Dot && m.bidirectional;
+    unlike.then(|| Conflict {
+        keys: vec!["model.attention", "model.bidirectional"],
+        text: format!(
+            "model.attention: \"dot\" multiplies states of one width, and the states of an encoder with two directions \
+             are {} wide, the decoder's {}; choose \"general\", or model.bidirectional = false",
+            2 * m.hidden,
+            m.hidden
+        ),
+    })
+}
+
+fn tied_width(recipe: &Recipe) -> Option<Conflict> {
+    let m = &recipe.model;
+    let unlike = m.kind == ModelKind::Seq2Seq && m.tie_embeddings && m.embedding != m.hidden;
+    unlike.then(|| Conflict {
+        keys: vec!["model.tie_embeddings", "model.embedding", "model.hidden"],
+        text: format!(
+            "model.tie_embeddings: the output's matrix is model.hidden = {} wide, the embedding model.embedding = {}; \
+             choose them equal, or model.tie_embeddings = false",
+            m.hidden, m.embedding
+        ),
+    })
+}
+
 /// An encoder needs a source.
 fn data_of_kind(recipe: &Recipe) -> Option<Conflict> {
     (recipe.model.kind != ModelKind::Gpt && !recipe.data.text.is_empty()).then(|| Conflict {
         keys: vec!["data.text", "model.kind"],
-        text: "data.text: only the kind \"gpt\" learns from a text; the kind \"transformer\" needs pairs".into(),
+        text: format!(
+            "data.text: only the kind \"gpt\" learns from a text; the kind \"{}\" needs pairs",
+            recipe.model.kind
+        ),
     })
 }
 

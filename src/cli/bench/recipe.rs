@@ -117,8 +117,8 @@ fn random(recipe: &mut Recipe, shape: &str) -> Result<Material> {
     let (wanted, shape) = match (recipe.model.kind, numbers.as_deref()) {
         (ModelKind::Gpt, Some(&[target, rows])) => ("", [0, target, rows]),
         (ModelKind::Gpt, _) => ("TARGETxROWS, such as 64x12", [0; 3]),
-        (ModelKind::Transformer, Some(&[source, target, rows])) => ("", [source, target, rows]),
-        (ModelKind::Transformer, _) => ("SOURCExTARGETxROWS, such as 64x64x12", [0; 3]),
+        (ModelKind::Transformer | ModelKind::Seq2Seq, Some(&[source, target, rows])) => ("", [source, target, rows]),
+        (ModelKind::Transformer | ModelKind::Seq2Seq, _) => ("SOURCExTARGETxROWS, such as 64x64x12", [0; 3]),
     };
     if !wanted.is_empty() {
         return Err(Error::Input(format!("--tokens: expected {wanted}, numbers from 1 to 65,536")));

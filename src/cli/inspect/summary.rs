@@ -20,18 +20,23 @@ pub fn opens(subject: &Subject) -> std::result::Result<&'static str, String> {
 /// The model in a line.
 pub fn model(subject: &Subject) -> String {
     let (m, p) = (&subject.recipe.model, &subject.planned.network().parameters);
-    let layers = match m.kind {
-        ModelKind::Transformer => format!("Transformer, {} + {} layers", m.encoder_layers, m.decoder_layers),
-        ModelKind::Gpt => format!("decoder alone, {} layers", m.layers),
+    let attending = |layers: String| format!("{layers}, d_model {}, {} heads, ffn {}", m.d_model, m.heads, m.ffn);
+    let sizes = match m.kind {
+        ModelKind::Transformer => attending(format!("Transformer, {} + {} layers", m.encoder_layers, m.decoder_layers)),
+        ModelKind::Gpt => attending(format!("decoder alone, {} layers", m.layers)),
+        ModelKind::Seq2Seq => format!(
+            "{}, {}{} + {} layers, hidden {}, embedding {}, attention {}{}",
+            m.cell.to_string().to_uppercase(),
+            m.layers,
+            if m.bidirectional { " bidirectional" } else { "" },
+            m.layers,
+            m.hidden,
+            m.embedding,
+            m.attention,
+            if m.input_feeding { " with input feeding" } else { "" }
+        ),
     };
-    format!(
-        "{layers}, d_model {}, {} heads, ffn {}; {:.2} M parameters in {} tensors",
-        m.d_model,
-        m.heads,
-        m.ffn,
-        p.count() as f64 / 1e6,
-        p.entries.len()
-    )
+    format!("{sizes}; {:.2} M parameters in {} tensors", p.count() as f64 / 1e6, p.entries.len())
 }
 
 /// Bytes for people.

@@ -60,7 +60,7 @@ pub fn nominal(recipe: &Recipe, tokenizers: Option<&Tokenizers>) -> Result<(Batc
     let t = &recipe.train;
     let vocabulary = tokenizers.map_or_else(|| asked(recipe), Tokenizers::vocabulary);
     let (source, target, positions, what) = match recipe.model.kind {
-        ModelKind::Transformer => {
+        ModelKind::Transformer | ModelKind::Seq2Seq => {
             let length = recipe.data.max_length;
             let positions = 2 * length.next_multiple_of(4);
             (length, length, positions, format!("pairs of data.max_length = {length} tokens a side"))
@@ -84,7 +84,7 @@ pub fn random(recipe: &Recipe, vocabulary: Vocabulary, [source, target, rows]: [
             let length = (BATCHES * rows + 1) * target;
             Batches::text(tokens(length, vocabulary.target()), target, rows)
         }
-        ModelKind::Transformer => {
+        ModelKind::Transformer | ModelKind::Seq2Seq => {
             let mut pair =
                 || Example::unmarked(tokens(source, vocabulary.source()), tokens(target + 1, vocabulary.target()));
             let examples: Vec<Example> = (0..BATCHES * rows).map(|_| pair()).collect();
