@@ -35,6 +35,7 @@ rooms! {
     bias,
     cache,
     column_sum,
+    columns,
     concat,
     copy,
     cross_entropy,
