@@ -1,8 +1,11 @@
 // h[t] = cell(gates[t] + W h[t - 1] + b, state[t - 1]) along a sequence: RNN, GRU or LSTM
-// A workgroup takes SPAN units of one row of the batch and walks over run.z steps, a thread to every 256th unit. Where SPAN
-// is less than H, run.z is 1: what other workgroups compute is read by the next dispatch.
+// A workgroup takes SPAN units of ROWS rows of the batch and walks over run.z steps, a thread to every 256th unit: a weight
+// is loaded once for all of its rows. Where SPAN is less than H, run.z is 1: what other workgroups compute is read by the
+// next dispatch.
 import package::lib::grid::{workgroup_index};
 import package::lib::gates::{sigmoid_of, tanh_of};
+
+const ROWS: u32 = 1u; // rows of the batch that a thread has
 
 override GATES: u32; // 1: RNN, 3: GRU, 4: LSTM
 override REVERSE: bool; // from the last real step to the first
@@ -24,20 +27,61 @@ fn recurrence(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
               @builtin(local_invocation_index) index: u32) {
     let blocks = (H + SPAN - 1u) / SPAN;
     let number = workgroup_index(group, groups);
-    let row = number / blocks;
+    let row = number / blocks * ROWS;
     let first = number % blocks * SPAN;
     let end = select(0u, min(first + SPAN, H), row < run.x);
     let last = min(run.z * (run.w + 1u), run.y);
     for (var s = run.z * run.w; s < last; s++) {
         for (var u = first + index; u < end; u += 256u) {
-            step(row, s, u);
+            let sums = products(row, s, u);
+            for (var r = 0u; r < ROWS; r++) {
+                if (row + r < run.x) {
+                    step(row + r, s, u, sums[r]);
+                }
+            }
         }
         storageBarrier();
     }
 }
 
-// Step s of the walk for one unit of a row. Steps past the row's length clear the padding.
-fn step(row: u32, s: u32, u: u32) {
+// The time of step s of a row's walk, which has not ended.
+fn time(row: u32, s: u32) -> u32 {
+    return select(s, min(lengths[row], run.y) - 1u - s, REVERSE);
+}
+
+// W h of the state before step s, one unit's gates of each row.
+fn products(row: u32, s: u32, u: u32) -> array<vec4<f32>, ROWS> {
+    // Where each row's last h begins: in state0 before the first step, then in h. A row that has ended reads anything.
+    var at: array<u32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {
+        let live = row + r < run.x && s < min(lengths[min(row + r, run.x - 1u)], run.y);
+        let mine = select(row, row + r, live);
+        if (s == 0u) {
+            at[r] = mine * select(1u, 2u, GATES == 4u) * H;
+        } else if (live) {
+            let t = time(mine, s);
+            at[r] = (mine * run.y + select(t - 1u, t + 1u, REVERSE)) * H;
+        }
+    }
+    var sums: array<vec4<f32>, ROWS>;
+    for (var k = 0u; k < H; k++) {
+        var weights = vec4(w[u * H + k], 0.0, 0.0, 0.0);
+        if (GATES > 1u) {
+            weights.y = w[(H + u) * H + k];
+            weights.z = w[(2u * H + u) * H + k];
+        }
+        if (GATES == 4u) {
+            weights.w = w[(3u * H + u) * H + k];
+        }
+        for (var r = 0u; r < ROWS; r++) {
+            sums[r] = fma(weights, vec4(previous(s, at[r] + k)), sums[r]);
+        }
+    }
+    return sums;
+}
+
+// Step s of the walk for one unit of a row, of which `sum` is W h. Steps past the row's length clear the padding.
+fn step(row: u32, s: u32, u: u32, sum: vec4<f32>) {
     let length = min(lengths[row], run.y);
     let plane = run.x * run.y * H;
     let origin = row * select(1u, 2u, GATES == 4u) * H;
@@ -55,21 +99,9 @@ fn step(row: u32, s: u32, u: u32) {
         }
         return;
     }
-    let t = select(s, length - 1u - s, REVERSE);
+    let t = time(row, s);
     let before = (row * run.y + select(t - 1u, t + 1u, REVERSE)) * H;
-    var sum = vec4(0.0);
-    for (var k = 0u; k < H; k++) {
-        let past = previous(s, before + k, origin + k);
-        sum.x = fma(w[u * H + k], past, sum.x);
-        if (GATES > 1u) {
-            sum.y = fma(w[(H + u) * H + k], past, sum.y);
-            sum.z = fma(w[(2u * H + u) * H + k], past, sum.z);
-        }
-        if (GATES == 4u) {
-            sum.w = fma(w[(3u * H + u) * H + k], past, sum.w);
-        }
-    }
-    let past = previous(s, before + u, origin + u);
+    let past = previous(s, select(before, origin, s == 0u) + u);
     let at = (row * run.y + t) * H + u;
     let x = (row * run.y + t) * GATES * H + u;
     var out = 0.0;
@@ -112,9 +144,10 @@ fn step(row: u32, s: u32, u: u32) {
     }
 }
 
-fn previous(s: u32, before: u32, start: u32) -> f32 {
+// An element of the last h: of state0 before the first step.
+fn previous(s: u32, at: u32) -> f32 {
     if (s == 0u) {
-        return state0[start];
+        return state0[at];
     }
-    return h[before];
+    return h[at];
 }

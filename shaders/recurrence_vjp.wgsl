@@ -1,8 +1,11 @@
 // dgates[t] = cell'(dh[t] + W^T dgates[t + 1], dc) back along a sequence: RNN, GRU or LSTM
-// A workgroup takes SPAN units of one row of the batch and walks over run.z of T + 1 steps, a thread to every 256th unit.
-// Where SPAN is less than H, run.z is 1: what other workgroups compute is read by the next dispatch.
+// A workgroup takes SPAN units of ROWS rows of the batch and walks over run.z of T + 1 steps, a thread to every 256th unit:
+// a weight is loaded once for all of its rows. Where SPAN is less than H, run.z is 1: what other workgroups compute is read
+// by the next dispatch.
 import package::lib::grid::{workgroup_index};
 import package::lib::gates::{tanh_of};
+
+const ROWS: u32 = 1u; // rows of the batch that a thread has
 
 override GATES: u32; // 1: RNN, 3: GRU, 4: LSTM
 override REVERSE: bool; // the forward walk went from the last real step to the first
@@ -23,16 +26,61 @@ fn recurrence_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgrou
                   @builtin(local_invocation_index) index: u32) {
     let blocks = (H + SPAN - 1u) / SPAN;
     let number = workgroup_index(group, groups);
-    let row = number / blocks;
+    let row = number / blocks * ROWS;
     let first = number % blocks * SPAN;
     let end = select(0u, min(first + SPAN, H), row < run.x);
     let last = min(run.z * (run.w + 1u), run.y + 1u);
     for (var k = run.z * run.w; k < last; k++) {
         for (var u = first + index; u < end; u += 256u) {
-            step(row, k, u);
+            let sums = products(row, k, u);
+            for (var r = 0u; r < ROWS; r++) {
+                if (row + r < run.x) {
+                    step(row + r, k, u, sums[r]);
+                }
+            }
         }
         storageBarrier();
     }
+}
+
+// W^T dgates of the time after step k's, one unit's of each row.
+fn products(row: u32, k: u32, u: u32) -> array<f32, ROWS> {
+    var sums: array<f32, ROWS>;
+    if (k == 0u) {
+        return sums;
+    }
+    // Where each row's gates begin. A row that has ended reads anything.
+    var at: array<u32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {
+        let mine = min(row + r, run.x - 1u);
+        let length = min(lengths[mine], run.y);
+        if (k <= length) {
+            let later = mine * run.y + select(length - k, k - 1u, REVERSE);
+            at[r] = (later + select(0u, run.x * run.y, GATES == 3u)) * GATES * H;
+        }
+    }
+    for (var j = 0u; j < H; j++) {
+        var weights = vec4(w[j * H + u], 0.0, 0.0, 0.0);
+        if (GATES > 1u) {
+            weights.y = w[(H + j) * H + u];
+            weights.z = w[(2u * H + j) * H + u];
+        }
+        if (GATES == 4u) {
+            weights.w = w[(3u * H + j) * H + u];
+        }
+        for (var r = 0u; r < ROWS; r++) {
+            var sum = fma(dgates[at[r] + j], weights.x, sums[r]);
+            if (GATES > 1u) {
+                sum = fma(dgates[at[r] + H + j], weights.y, sum);
+                sum = fma(dgates[at[r] + 2u * H + j], weights.z, sum);
+            }
+            if (GATES == 4u) {
+                sum = fma(dgates[at[r] + 3u * H + j], weights.w, sum);
+            }
+            sums[r] = sum;
+        }
+    }
+    return sums;
 }
 
 // Cotangents of one time's gates: of x, and of W h + b where they differ.
@@ -53,8 +101,8 @@ fn store(at: u32, d: vec4<f32>, recurrent: f32) {
     }
 }
 
-// Step k of the walk for one unit of a row: a real step from the last on, then the start, then the padding.
-fn step(row: u32, k: u32, u: u32) {
+// Step k of the walk for one unit of a row, of which `sum` is W^T dgates: a real step from the last on, then the start, then the padding.
+fn step(row: u32, k: u32, u: u32, sum: f32) {
     let length = min(lengths[row], run.y);
     if (k > length) {
         store((row * run.y + k - 1u) * GATES * H + u, vec4(0.0), 0.0);
@@ -67,19 +115,6 @@ fn step(row: u32, k: u32, u: u32) {
         dc = dstate[origin + H];
     }
     if (k > 0u) {
-        let later = row * run.y + select(length - k, k - 1u, REVERSE);
-        let base = (later + select(0u, run.x * run.y, GATES == 3u)) * GATES * H;
-        var sum = 0.0;
-        for (var j = 0u; j < H; j++) {
-            sum = fma(dgates[base + j], w[j * H + u], sum);
-            if (GATES > 1u) {
-                sum = fma(dgates[base + H + j], w[(H + j) * H + u], sum);
-                sum = fma(dgates[base + 2u * H + j], w[(2u * H + j) * H + u], sum);
-            }
-            if (GATES == 4u) {
-                sum = fma(dgates[base + 3u * H + j], w[(3u * H + j) * H + u], sum);
-            }
-        }
         carry = sum;
         if (GATES == 3u) {
             carry = sum + dstate0[origin];

@@ -59,6 +59,9 @@ pub struct Recurrence {
     pub reverse: bool,
 }
 
+/// Rows of the batch that a thread has on a software adapter, where loads are the cost.
+const ROWS: usize = 4;
+
 /// Lanes of a workgroup.
 const LANES: usize = 256;
 
@@ -73,15 +76,18 @@ impl Recurrence {
 
     /// The candidates of a kernel that walks `steps` steps, each with H iterations a unit.
     fn walks(&self, shader: Shader, [b, t, h]: [usize; 3], steps: usize, adapter: &Adapter) -> Vec<Launch> {
+        // Neither the order of additions nor, so, a row's bits depend on it.
+        let rows = if adapter.software && b >= 2 * ROWS { ROWS } else { 1 };
         let candidate = |chunk: usize, span: usize| {
-            Launch::groups(shader, b * h.div_ceil(span), [b as u32, t as u32, chunk as u32, 0])
+            Launch::groups(shader, b.div_ceil(rows) * h.div_ceil(span), [b as u32, t as u32, chunk as u32, 0])
+                .tile("ROWS", rows as u32)
                 .constant("GATES", self.cell.gates() as f64)
                 .constant("REVERSE", f64::from(self.reverse))
                 .constant("H", h as f64)
                 .constant("SPAN", span as f64)
                 .steps(steps.div_ceil(chunk) as u32)
         };
-        let own = 1 + h.div_ceil(LANES) * (h + self.cell.saved() + 1);
+        let own = 1 + h.div_ceil(LANES) * ((h + 1) * (rows + 1) + rows * (self.cell.saved() + 1));
         let most = if adapter.software { SOFTWARE_ITERATIONS / own } else { STEPS };
         let whole = (most > 0).then(|| candidate(steps.min(STEPS).min(most), h).variant("many steps a dispatch"));
         whole.into_iter().chain([candidate(1, h.min(LANES)).variant("a step a dispatch")]).collect()
@@ -250,6 +256,7 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
             (&[6, 1, 3], 6, 64, false),
             (&[2, 3], 3, 130, true),
             (&[2, 1], 2, 300, false),
+            (&[3, 0, 3, 2, 1, 3, 1, 2, 3], 3, 9, true),
         ] {
             let op = Recurrence { cell, reverse };
             let (b, wide) = (lengths.len(), cell.gates() * h);
