@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::op::{Launch, Shader};
 use std::collections::BTreeMap;
 
-const LIBRARY: [(&str, &str); 10] = [
+const LIBRARY: [(&str, &str); 11] = [
     ("activation", include_str!("../shaders/lib/activation.wgsl")),
     ("blocks", include_str!("../shaders/lib/blocks.wgsl")),
     ("erf", include_str!("../shaders/lib/erf.wgsl")),
@@ -22,6 +22,7 @@ const LIBRARY: [(&str, &str); 10] = [
     ("mask", include_str!("../shaders/lib/mask.wgsl")),
     ("matrices", include_str!("../shaders/lib/matrices.wgsl")),
     ("philox", include_str!("../shaders/lib/philox.wgsl")),
+    ("quads", include_str!("../shaders/lib/quads.wgsl")),
     ("tile", include_str!("../shaders/lib/tile.wgsl")),
 ];
 

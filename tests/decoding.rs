@@ -11,10 +11,11 @@ use seqloom::graph::Graph;
 use seqloom::models::Architecture;
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
-use seqloom::op::Adapter;
+use seqloom::op::{Adapter, Op};
+use seqloom::ops::attention_step::AttentionStep;
 use seqloom::plan::Plan;
 use seqloom::recipe::{Activation, Model, Norm, Positions, Recipe};
-use seqloom::tensor::Tensor;
+use seqloom::tensor::{Tensor, Type};
 use seqloom::text::batch::{Batches, Buckets, Example};
 use seqloom::text::tokenizer::{BOS, EOS, PAD};
 use seqloom::train::Trainer;
@@ -457,5 +458,53 @@ fn trains_alike(options: &Model) {
 fn gpu_and_cpu_train_alike() {
     for options in options() {
         trains_alike(&options);
+    }
+}
+
+/// A row of `attention_step` adds in the order of its own length: whatever the cache's room, the rows beside it, and what
+/// lies behind its keys.
+#[test]
+fn a_step_of_attention_has_the_same_bits_in_any_cache() {
+    let adapters = block_on(enumerate());
+    let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
+    let mut gpu = block_on(Gpu::open(found, Options { portable: true, ..Options::default() })).expect("a device");
+    let mut draw = Draw::new(11);
+    for (heads, size, length, rooms) in
+        [(1, 32, 60, [64, 1024, 8192]), (2, 32, 300, [300, 1024, 8192]), (3, 6, 61, [61, 64, 8192])]
+    {
+        let c = heads * size;
+        let op = AttentionStep { heads, scale: 0.3 };
+        let [q, k, v] = [1, length, length].map(|t| draw.tensor(&[1, t, c]));
+        for software in [false, true] {
+            let mut seen = vec![];
+            for (room, rows) in rooms.into_iter().flat_map(|room| [(room, 1), (room, 3)]) {
+                // The row comes last, its keys in the last row of the cache, and what it does not see is not a number.
+                let cache = |x: &Tensor| {
+                    let mut all = vec![f32::NAN; rows * room * c];
+                    all[(rows - 1) * room * c..][..length * c].copy_from_slice(x.as_f32());
+                    Tensor::f32([rows, room, c], all)
+                };
+                let inputs = [
+                    Tensor::f32([rows, 1, c], q.as_f32().repeat(rows)),
+                    cache(&k),
+                    cache(&v),
+                    Tensor::u32([rows], vec![length as u32; rows]),
+                    Tensor::u32([rows, room], (0..rows * room).map(|i| (i / room) as u32).collect()),
+                ];
+                let types: Vec<&Type> = inputs.iter().map(Tensor::ty).collect();
+                let out = types[0].clone();
+                let launches = op.launches(&types, &[&out], &Adapter { software, subgroup: None });
+                for (i, launch) in launches.iter().enumerate() {
+                    let probe = block_on(gpu.probe(&op, &inputs, std::slice::from_ref(&out), launch));
+                    let outputs = probe.expect("it compiles").outputs;
+                    let row: Vec<u32> = outputs[0].as_f32()[(rows - 1) * c..].iter().map(|o| o.to_bits()).collect();
+                    assert!(row.iter().all(|o| f32::from_bits(*o).is_finite()), "S {room} R {rows} {}", launch.variant);
+                    match seen.get(i) {
+                        None => seen.push(row),
+                        Some(first) => assert_eq!(*first, row, "S {room} R {rows} {}", launch.variant),
+                    }
+                }
+            }
+        }
     }
 }

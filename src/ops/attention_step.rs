@@ -77,27 +77,26 @@ impl Op for AttentionStep {
 
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
         let (rows, keys, size) = (x[0].dims[0], x[1].dims[1], x[0].cols() / self.heads);
-        let candidate = |lanes: usize| Launch {
-            shader: shader!("attention_step"),
-            variant: format!("{lanes} lanes a head"),
-            constants: vec![
-                ("LANES", lanes as f64),
-                ("HEADS", self.heads as f64),
-                ("D", size as f64),
-                ("SCALE", self.scale.into()),
-            ],
-            tiles: vec![("CHUNKS", size.div_ceil(lanes) as u32)],
+        let quads = size.div_ceil(4);
+        // What a row's additions are ordered by, its length and D, and not by the cache's room or the rows beside it.
+        let launch = |shader, variant: &str, quads: usize, slices: usize| Launch {
+            shader,
+            variant: variant.into(),
+            constants: vec![("HEADS", self.heads as f64), ("D", size as f64), ("SCALE", self.scale.into())],
+            tiles: vec![("QUADS", quads as u32)],
             run: [keys as u32, x[4].cols() as u32, 0, 0],
-            grid: [rows as u32, self.heads.div_ceil(64 / lanes) as u32, 1],
+            grid: [rows as u32, self.heads as u32, slices as u32],
             steps: 1,
         };
-        // A thread walks over its keys and over its columns of all keys.
-        let ends = |lanes: &usize| {
-            let each = size + size.div_ceil(*lanes) * (lanes + 1) + 16;
-            !adapter.software || keys.div_ceil(*lanes) * each <= SOFTWARE_ITERATIONS
-        };
-        let lanes = if adapter.software { [8, 32] } else { [32, 8] };
-        lanes.into_iter().filter(ends).map(candidate).collect()
+        let blocks = launch(shader!("attention_step"), "blocks of 256", quads.min(256), quads.div_ceil(256));
+        if !adapter.software {
+            return vec![blocks];
+        }
+        // A room for which the loops of a thread would not end has no kernel: another one would add in another order. Rows
+        // of attention end before.
+        let ends = keys.div_ceil(8) * (2 * quads + 1) + 4 * quads + 64 <= SOFTWARE_ITERATIONS;
+        let lanes = launch(shader!("attention_step_lanes"), "8 lanes", quads, 1);
+        if ends { vec![lanes, blocks] } else { vec![] }
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
@@ -163,9 +162,16 @@ fn bound(op: AttentionStep) -> Bound {
 /// Cases of the kernel: rows that share a past, that see nothing, that see all of a source.
 pub fn cases(draw: &mut Draw) -> Vec<Case> {
     let mut cases = vec![];
-    for (rows, cached, keys, heads, size, shared) in
-        [(1, 1, 1, 1, 1, true), (3, 2, 5, 3, 7, false), (4, 4, 70, 2, 32, false), (2, 3, 40, 5, 16, true), (3, 3, 33, 1, 130, false)]
-    {
+    for (rows, cached, keys, heads, size, shared) in [
+        (1, 1, 1, 1, 1, true),
+        (3, 2, 5, 3, 7, false),
+        (4, 4, 70, 2, 32, false),
+        (2, 3, 40, 5, 16, true),
+        (3, 3, 33, 1, 130, false),
+        (1, 1, 290, 1, 6, false),
+        (2, 2, 600, 2, 12, true),
+        (2, 1, 3, 1, 1030, true),
+    ] {
         for scale in [1.0f32, 300.0] {
             let c = heads * size;
             let lengths = (0..rows).map(|r| (keys * (rows - r) / rows) as u32 * u32::from(r != 2)).collect();
@@ -188,14 +194,16 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     cases
 }
 
-/// Large cases of the kernel: sixty-four sentences, each with a past of its own.
+/// Large cases of the kernel: sixty-four sentences, each with a past of its own, and one long text.
 pub fn large() -> Vec<Large> {
-    let (rows, keys, heads, size) = (64, 256, 8, 64);
-    let op = AttentionStep { heads, scale: 1.0 / (size as f32).sqrt() };
-    let cache = || noise(&[rows, keys, heads * size]);
-    let origin = given(Tensor::u32([rows, 1], (0..rows as u32).collect()));
-    let inputs = [noise(&[rows, 1, heads * size]), cache(), cache(), words(&[keys as u32; 64]), origin];
-    vec![Large::new(format!("R {rows} S {keys} H {heads} D {size}"), op, inputs)]
+    let one = |[rows, keys, heads, size]: [usize; 4]| {
+        let op = AttentionStep { heads, scale: 1.0 / (size as f32).sqrt() };
+        let cache = || noise(&[rows, keys, heads * size]);
+        let origin = given(Tensor::u32([rows, 1], (0..rows as u32).collect()));
+        let inputs = [noise(&[rows, 1, heads * size]), cache(), cache(), words(&vec![keys as u32; rows]), origin];
+        Large::new(format!("R {rows} S {keys} H {heads} D {size}"), op, inputs)
+    };
+    [[64, 256, 8, 64], [1, 1024, 4, 32]].into_iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -203,6 +211,26 @@ mod tests {
     use super::*;
     use crate::ops::attention::Attention;
     use crate::ops::dropout::Dropout;
+    use crate::verify::adapters;
+
+    /// Another kernel, or the same with other constants, would give a row other bits.
+    #[test]
+    fn the_kernel_depends_on_neither_rows_nor_room() {
+        let default = |rows: usize, keys: usize, size: usize, adapter: &Adapter| {
+            let (q, kv) = (Type::f32([rows, 1, 2 * size]), Type::f32([rows, keys, 2 * size]));
+            let x = [&q, &kv, &kv, &Type::u32([rows]), &Type::u32([rows, keys])];
+            AttentionStep { heads: 2, scale: 1.0 }.launches(&x, &[&q], adapter).into_iter().next()
+        };
+        for adapter in adapters() {
+            for (size, longest) in [(1, 80_000), (7, 80_000), (32, 30_000), (64, 15_000), (130, 7_000), (256, 4_000)] {
+                let one = default(1, 1, size, &adapter).expect("a kernel for a key");
+                for (rows, keys) in [(1, 64), (64, 1024), (3, 4000), (1, longest), (2, longest)] {
+                    let other = default(rows, keys, size, &adapter).expect("a kernel for this room");
+                    assert!(one.same_pipeline(&other), "R {rows} S {keys} D {size} on {adapter:?}");
+                }
+            }
+        }
+    }
 
     /// Rows of their own cache are the last query's rows of causal attention, whose definition is another room's.
     #[test]
