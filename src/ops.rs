@@ -34,6 +34,7 @@ rooms! {
     bias,
     cache,
     column_sum,
+    columns,
     concat,
     conv1d,
     copy,

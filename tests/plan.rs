@@ -3,6 +3,8 @@
 #[path = "plan/lifetimes.rs"]
 mod lifetimes;
 mod random;
+#[path = "plan/steps.rs"]
+mod steps;
 
 use random::{Random, seed};
 use seqloom::case::Draw;
