@@ -63,9 +63,9 @@ impl CharCnn {
         all
     }
 
-    /// A vector for every word (B, T, C), of its characters: ids (B, T, L), as many of each word as its length (B·T) says.
-    /// Convolutions keep a word's length, with zeros around it; then tanh, and the maximum over the word. A word of no
-    /// characters, which is padding, is all zeros.
+    /// A vector for every word (B, T, C), of its characters: ids (B, T, L), as many of each word as its length (B·T) says, and
+    /// all B·T·L of them by token. Convolutions keep a word's length, with zeros around it; then tanh, and the maximum over
+    /// the word. A word of no characters, which is padding, is all zeros.
     pub fn words(&self, g: &mut Graph, w: &Weights, chars: Tokens) -> Value {
         let [b, t, l] = g.ty(chars.ids).dims[..] else { panic!("characters of words are (B, T, L)") };
         g.scoped("char_cnn", |g| {
