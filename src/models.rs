@@ -1,5 +1,6 @@
 //! Models: each adds operations to a graph.
 
+pub mod char_cnn;
 pub mod seq2seq;
 pub mod transformer;
 

@@ -12,7 +12,8 @@ use std::collections::{HashMap, HashSet};
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// Uniform within ±sqrt(6 / (in + out)) of a matrix (out, in) (Glorot and Bengio 2010).
+    /// Uniform within ±sqrt(6 / (in + out)) of a matrix (out, in) (Glorot and Bengio 2010); of a convolution (out, in, K)
+    /// both count K times.
     Xavier,
     /// Normal with this standard deviation.
     Normal(f64),
@@ -27,7 +28,7 @@ pub enum Init {
 pub struct Declaration {
     /// The name that PyTorch and transformers know.
     pub name: String,
-    /// Dimensions; a matrix is (out, in).
+    /// Dimensions; a matrix is (out, in), a convolution (out, in, K).
     pub dims: Vec<usize>,
     /// How it starts.
     pub init: Init,
@@ -189,7 +190,10 @@ impl Parameters {
                 Init::Constant(c) => vec![c; n],
                 Init::Normal(deviation) => (0..n).map(|_| (deviation * draw.normal()) as f32).collect(),
                 Init::Uniform(range) => uniform(&mut draw, n, range),
-                Init::Xavier => uniform(&mut draw, n, (6.0 / (d.dims[0] + d.dims[1]) as f64).sqrt()),
+                Init::Xavier => {
+                    let places: usize = d.dims[2..].iter().product();
+                    uniform(&mut draw, n, (6.0 / ((d.dims[0] + d.dims[1]) * places) as f64).sqrt())
+                }
             };
             (d.name.clone(), Tensor::f32(d.dims.clone(), data))
         };

@@ -142,7 +142,7 @@ impl Decoding {
         let context = network.context(&mut g, None);
         let source = network.source_tokens(&mut g, rows, width);
         let target = network.target_tokens(&mut g, "target", rows, read);
-        let Architecture::Transformer(model) = &network.model;
+        let Architecture::Transformer(model) = &network.model else { unreachable!("the helper is for Transformers") };
         let memory = model.encode(&mut g, &weights, source, &context);
         let states = model.decode(&mut g, &weights, target, Some((memory, source.lengths)), &context);
         let logits = network.model.logits(&mut g, &weights, states);

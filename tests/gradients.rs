@@ -353,6 +353,34 @@ fn batches_of_matrices_in_every_order() {
     }
 }
 
+/// Convolutions of several widths over one input, whose gradients add up in it, the second layer strided; then a highway
+/// layer. Some rows end early, one before it began.
+#[test]
+fn convolutions_over_one_input() {
+    let mut draw = Draw::new(14);
+    let inputs: Inputs = vec![
+        ("X", draw.tensor(&[3, 6, 2])),
+        ("One", draw.tensor(&[3, 2, 1])),
+        ("Even", draw.tensor(&[3, 2, 4])),
+        ("Odd", draw.tensor(&[3, 2, 3])),
+        ("Bias", draw.tensor(&[3])),
+        ("Next", draw.tensor(&[3, 3, 2])),
+        ("lengths", Tensor::u32([3], vec![6, 3, 0])),
+    ];
+    check(&inputs, |g, n| {
+        let mut convolved = |w, bias: bool, padding| {
+            let y = g.conv1d(n["X"], n[w], bias.then_some(n["Bias"]), n["lengths"], 1, padding);
+            let y = g.scale(y, 0.3);
+            g.tanh(y)
+        };
+        let x = convolved("One", true, [0, 0]);
+        let [even, odd] = [convolved("Even", false, [1, 2]), convolved("Odd", true, [1, 1])];
+        let h = g.mul(even, even);
+        let y = g.highway(x, h, odd);
+        vec![g.conv1d(y, n["Next"], None, n["lengths"], 3, [1, 0]), y]
+    });
+}
+
 #[test]
 #[should_panic(expected = "CacheAppend has no derivative")]
 fn what_has_no_derivative_is_named() {
