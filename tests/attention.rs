@@ -292,7 +292,8 @@ fn a_text_that_slid_is_its_last_window() {
         (50, 2, 31, 51),
     ] {
         let line = Line { source: vec![], prompt: source(prompt), number: 0 };
-        let written = block_on(Decoder::new().write(&mut network, &[line.clone()], &options(most), |_, _| false));
+        let written =
+            block_on(Decoder::new().write(&mut network, std::slice::from_ref(&line), &options(most), |_, _| false));
         let written = written.expect("it works").remove(0).remove(0);
         assert_eq!((written.tokens.len(), written.first), (most, first), "{prompt} and {most}");
         let text = [&line.prompt[..], &written.tokens].concat();
