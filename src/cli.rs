@@ -8,6 +8,7 @@ macro_rules! out {
 mod attention;
 mod average;
 mod bench;
+mod converse;
 mod correct;
 mod data;
 mod decoding;
@@ -47,7 +48,7 @@ enum Command {
     Train(train::Train),
     /// Average the parameters of a run's last checkpoints into a model of its own
     Average(average::Average),
-    /// Translate standard input, line by line, to standard output
+    /// Translate standard input, line by line, to standard output; on a terminal there is a prompt
     Translate(translate::Translate),
     /// Correct the words of a text, from standard input to standard output
     Correct(correct::Correct),

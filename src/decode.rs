@@ -88,6 +88,8 @@ pub struct Written {
     pub score: f64,
     /// Why it ends.
     pub end: End,
+    /// Which token of the prompt and `tokens` was at position 0 in the end: not the first where positions were used up.
+    pub first: usize,
 }
 
 /// How sentences are translated.

@@ -1,30 +1,31 @@
-//! `translate --attention`: what the model looked at, as data, as pictures and as text.
+//! `--attention` of `translate` and `generate`: what the model looked at, as data, as pictures and as text.
 
 mod html;
 pub mod labels;
 mod ramp;
+mod shown;
 mod svg;
 mod text;
 
 use super::files;
-use super::translate::Loaded;
 use clap::Args;
 use pollster::block_on;
-use seqloom::attention::{Attention, Kind, Map, Recorder};
+use seqloom::attention::{Extent, Kind, Recorder, extents};
 use seqloom::error::{Error, Result};
-use seqloom::models::Architecture;
+use seqloom::network::Network;
 use seqloom::text::tokenizer::Tokenizer;
-use serde::{Serialize, Serializer};
+use shown::{Choice, Head, Line};
 use std::path::{Path, PathBuf};
 
 /// What of the attention to show, and where.
 #[derive(Args)]
 pub struct AttentionArgs {
     /// Write the attention weights to FILE: a picture (.svg), a page to explore (.html), numbers (.json); - prints a
-    /// heat map on standard error
+    /// heat map on standard error. At a prompt the file holds those of the last line
     #[arg(long = "attention", value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Only this attention: encoder, decoder or cross (encoder–decoder) [default: all; for -, cross]
+    /// Only this attention: encoder, decoder or cross (encoder–decoder); without an encoder there is only decoder
+    /// [default: all; for -, the last of these]
     #[arg(long, requires = "file", value_parser = kind)]
     kind: Option<Kind>,
     /// Only this layer, from 1 [default: all; for -, the last]
@@ -48,71 +49,36 @@ fn head(word: &str) -> std::result::Result<Head, String> {
     }
 }
 
-/// One head, from 1, or the mean of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Head {
-    One(usize),
-    Mean,
+/// A model that shows what it looks at.
+pub struct Subject<'a> {
+    pub network: &'a mut Network,
+    /// Those of what is read and of what is written.
+    pub tokenizers: [&'a Tokenizer; 2],
+    /// Whether `<s>` and `</s>` stand around sentences.
+    pub marks: bool,
 }
 
-impl Serialize for Head {
-    fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
-        match self {
-            Head::One(head) => head.serialize(to),
-            Head::Mean => "mean".serialize(to),
-        }
-    }
-}
-
-/// The weights of a head: a row for each query, a column for each key.
-#[derive(Debug, Serialize)]
-struct Shown {
-    kind: Kind,
-    layer: usize,
-    head: Head,
-    weights: Vec<Vec<f32>>,
-}
-
-/// A line of the input with its tokens as people read them.
-#[derive(Debug, Serialize)]
-struct Line {
+/// How long a line will be.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
     /// Its number, from 1.
-    line: usize,
-    /// What the encoder read.
-    source: Vec<String>,
-    /// What the decoder read.
-    target: Vec<String>,
-    /// What the decoder wrote behind each token of `target`.
-    written: Vec<String>,
-    maps: Vec<Shown>,
+    pub line: usize,
+    /// Tokens that are read before anything is written.
+    pub given: usize,
+    /// Those of the longest side of its maps, in the end.
+    pub likely: usize,
 }
 
-impl Line {
-    /// The tokens of the rows and of the columns. Encoder–decoder attention chooses what to write next, so its rows
-    /// are named after that.
-    fn sides(&self, kind: Kind) -> (&[String], &[String]) {
-        match kind {
-            Kind::Encoder => (&self.source, &self.source),
-            Kind::Decoder => (&self.target, &self.target),
-            Kind::Cross => (&self.written, &self.source),
-        }
-    }
-}
-
-/// What a kind is called, and what its rows and columns are.
-fn heading(kind: Kind) -> [&'static str; 2] {
-    match kind {
-        Kind::Encoder => ["Encoder self-attention", "source looks at source"],
-        Kind::Decoder => ["Decoder self-attention", "target looks at target"],
-        Kind::Cross => ["Encoder–decoder attention", "what is written looks at source"],
-    }
-}
-
-fn title(map: &Shown) -> String {
-    match map.head {
-        Head::One(head) => format!("layer {}, head {head}", map.layer),
-        Head::Mean => format!("layer {}, mean of the heads", map.layer),
-    }
+/// A line and what became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// Its number, from 1.
+    pub line: usize,
+    /// What was translated, or gone on with.
+    pub source: &'a [u32],
+    pub written: &'a [u32],
+    /// Of a text that the model went on with: its token at position 0 in the end.
+    pub first: Option<usize>,
 }
 
 /// The most weights of all lines together: they are held, and written, at once.
@@ -163,163 +129,137 @@ impl AttentionArgs {
         }
     }
 
-    /// What can be known to be wrong before anything is translated: lines by their index, with their tokens.
-    pub fn check_lines(&self, loaded: &Loaded, lines: &[(usize, &[u32])]) -> Result<()> {
+    /// What can be known to be wrong before there is any text: which maps are wanted.
+    pub fn check_model(&self, network: &Network) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        let form = Form::of(file)?;
-        let refuse = |why: String| Err(Error::Input(format!("--attention {}: {why}", file.display())));
-        let (most_lines, most_tokens) = form.most();
-        let Architecture::Transformer(m) = &loaded.network.model else {
-            return refuse("recurrent models do not show what they look at yet".into());
-        };
-        if m.is_decoder_only() {
-            return refuse("so far only models with an encoder show what they look at".into());
-        }
-        if lines.is_empty() {
-            return refuse("there is no text on standard input".into());
-        }
-        let instead = if form == Form::Json { "take shorter ones" } else { "a .json file shows more" };
-        if lines.len() > most_lines {
-            return refuse(format!("{} lines of text, {most_lines} is the most; {instead}", lines.len()));
-        }
-        let mark = usize::from(loaded.recipe.data.marks);
-        if let Some((i, ids)) = lines.iter().find(|(_, ids)| ids.len() + mark > most_tokens) {
-            let (line, tokens) = (i + 1, ids.len() + mark);
-            return refuse(format!("line {line} has {tokens} tokens, {most_tokens} is the most; {instead}"));
-        }
-        let (weights, million) = (self.weights(form, loaded, lines), 1_000_000);
-        if weights > MOST_WEIGHTS {
-            return refuse(format!(
-                "{} lines of text have about {} million weights, {} million is the most; choose some with --kind, \
-                 --layer or --head, or take fewer lines",
-                lines.len(),
-                weights / million,
-                MOST_WEIGHTS / million
-            ));
-        }
-        let layers = match self.kind_in(form) {
-            Some(Kind::Encoder) => m.encoder_layers,
-            Some(_) => m.decoder_layers,
-            None => m.encoder_layers.max(m.decoder_layers),
-        };
-        match (self.layer, self.head) {
-            (Some(n), _) if n == 0 || n > layers => refuse(format!("--layer {n}: there are layers 1 to {layers}")),
-            (_, Some(Head::One(n))) if n == 0 || n > m.heads => {
-                refuse(format!("--head {n}: there are heads 1 to {}", m.heads))
+        let wanted = self.wanted(Form::of(file)?, network);
+        let most = |of: fn(&Extent) -> usize| wanted.iter().map(of).max().unwrap_or(0);
+        let (layers, heads) = (most(|e| e.layers), most(|e| e.heads));
+        match (self.kind, self.layer, self.head) {
+            _ if extents(network).is_empty() => refuse(file, "the model has no attention".into()),
+            (Some(kind), ..) if wanted.is_empty() => {
+                let there: Vec<&str> = extents(network).iter().map(|e| e.kind.name()).collect();
+                refuse(file, format!("--kind {}: the model has only {}", kind.name(), there.join(" and ")))
+            }
+            (_, Some(n), _) if n == 0 || n > layers => {
+                refuse(file, format!("--layer {n}: there are layers 1 to {layers}"))
+            }
+            (.., Some(Head::One(n))) if n == 0 || n > heads => {
+                refuse(file, format!("--head {n}: there are heads 1 to {heads}"))
             }
             _ => Ok(()),
         }
     }
 
-    /// How many weights there will be if translations are as long as what they translate.
-    fn weights(&self, form: Form, loaded: &Loaded, lines: &[(usize, &[u32])]) -> usize {
-        let Architecture::Transformer(m) = &loaded.network.model else { return 0 };
-        let text = form == Form::Text;
-        let layers = |kind: &Kind| match (kind, self.layer.is_some() || text) {
-            (_, true) => 1,
-            (Kind::Encoder, _) => m.encoder_layers,
-            _ => m.decoder_layers,
-        };
-        let kinds = Kind::ALL.into_iter().filter(|k| self.kind_in(form).is_none_or(|kind| kind == *k));
-        let heads = if self.head.is_some() || text { 1 } else { m.heads };
-        let maps: usize = kinds.map(|kind| layers(&kind) * heads).sum();
-        let mark = usize::from(loaded.recipe.data.marks);
-        lines.iter().map(|(_, ids)| (ids.len() + mark).pow(2) * maps).sum()
+    /// What can be known to be wrong before anything is written.
+    pub fn check_lines(&self, network: &Network, lines: &[Expected]) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let form = Form::of(file)?;
+        let (most_lines, most_tokens) = form.most();
+        if lines.is_empty() {
+            return refuse(file, "there is no text on standard input".into());
+        }
+        let instead = if form == Form::Json { "take shorter ones" } else { "a .json file shows more" };
+        if lines.len() > most_lines {
+            return refuse(file, format!("{} lines of text, {most_lines} is the most; {instead}", lines.len()));
+        }
+        let seen = |tokens: usize| tokens.min(network.positions());
+        if let Some(Expected { line, given, .. }) = lines.iter().find(|l| seen(l.given) > most_tokens) {
+            return refuse(file, format!("line {line} has {given} tokens, {most_tokens} is the most; {instead}"));
+        }
+        let maps: usize = self.wanted(form, network).iter().map(|e| self.maps(form, e)).sum();
+        let weights: usize = lines.iter().map(|l| seen(l.likely).min(most_tokens).pow(2) * maps).sum();
+        if weights > MOST_WEIGHTS {
+            let million = 1_000_000;
+            return refuse(
+                file,
+                format!(
+                    "{} lines of text have about {} million weights, {} million is the most; choose some with --kind, \
+                     --layer or --head, or take fewer lines",
+                    lines.len(),
+                    weights / million,
+                    MOST_WEIGHTS / million
+                ),
+            );
+        }
+        Ok(())
     }
 
-    fn kind_in(&self, form: Form) -> Option<Kind> {
-        self.kind.or((form == Form::Text).then_some(Kind::Cross))
+    /// The attentions that are shown of a model.
+    fn wanted(&self, form: Form, network: &Network) -> Vec<Extent> {
+        let all = extents(network);
+        // What chooses the next token comes last: encoder–decoder attention where there is one.
+        let last = all.last().map(|e| e.kind).filter(|_| form == Form::Text);
+        let kind = self.kind.or(last);
+        all.into_iter().filter(|e| kind.is_none_or(|kind| kind == e.kind)).collect()
     }
 
-    /// Computes the weights of lines, each with its index, its tokens and those of its translation, and writes them.
-    pub fn write(&self, loaded: &mut Loaded, lines: &[(usize, &[u32], &[u32])]) -> Result<()> {
+    /// How many maps of a kind are shown.
+    fn maps(&self, form: Form, e: &Extent) -> usize {
+        let one = |said: bool, all: usize| if said || form == Form::Text { 1 } else { all };
+        one(self.layer.is_some(), e.layers) * one(self.head.is_some(), e.heads)
+    }
+
+    /// Computes the weights of lines, and writes them.
+    pub fn write(&self, subject: &mut Subject, passages: &[Passage]) -> Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
         let form = Form::of(file)?;
         let recorder = Recorder::default();
-        let mut recorder = if loaded.recipe.data.marks { recorder } else { recorder.unmarked() };
+        let mut recorder = if subject.marks { recorder } else { recorder.unmarked() };
+        let mut choice = Choice { kind: self.kind, layer: self.layer, head: self.head };
+        if let (Form::Text, [.., last]) = (form, &self.wanted(form, subject.network)[..]) {
+            choice.kind = Some(last.kind);
+            choice.layer = self.layer.or(Some(last.layers));
+            choice.head = self.head.or(Some(Head::Mean));
+        }
         let mut shown = vec![];
-        for &(i, source, mut translation) in lines {
-            let most = form.most().1 - usize::from(loaded.recipe.data.marks);
-            if translation.len() > most {
-                eprintln!("warning: of the translation of line {} the first {most} tokens are shown", i + 1);
-                translation = &translation[..most];
-            }
-            let attention = block_on(recorder.record(&mut loaded.network, source, translation))?;
-            shown.push(self.select(form, i + 1, attention, loaded));
+        for passage in passages {
+            shown.push(line(&mut recorder, choice, subject, passage, form.most().1)?);
         }
         match form {
             Form::Svg => files::write(file, svg::picture(&shown).as_bytes()),
             Form::Html => files::write(file, html::page(&shown).as_bytes()),
-            Form::Json => files::write(file, &json(&shown)),
+            Form::Json => files::write(file, &shown::json(&shown)),
             Form::Text => {
                 shown.iter().for_each(|line| eprint!("{}", text::heat_maps(line)));
                 Ok(())
             }
         }
     }
-
-    /// The maps that were asked for, with tokens in words.
-    fn select(&self, form: Form, line: usize, attention: Attention, loaded: &Loaded) -> Line {
-        let words = |by: &Tokenizer, ids: &[u32]| ids.iter().map(|&id| by.token(id)).collect::<Vec<_>>();
-        let (from, to) = (loaded.tokenizers.source(), loaded.tokenizers.target());
-        let Attention { source, target, next, maps } = attention;
-        // What was written is the translation, even where another token is as likely to the last bit.
-        let written = [&target[1..], &next[target.len() - 1..]].concat();
-        let text = form == Form::Text;
-        let kind = self.kind_in(form);
-        let head = self.head.or(text.then_some(Head::Mean));
-        let last = maps.iter().filter(|m| kind.is_none_or(|kind| kind == m.kind)).map(|m| m.layer).max();
-        let layer = self.layer.or(if text { last } else { None });
-        let wanted = |m: &Map| kind.is_none_or(|k| k == m.kind) && layer.is_none_or(|l| l == m.layer);
-        let maps: Vec<Map> = maps.into_iter().filter(wanted).collect();
-        let shown = |m: &Map, head, weights| Shown { kind: m.kind, layer: m.layer, head, weights };
-        let maps = match head {
-            Some(Head::Mean) => {
-                let heads = maps.chunk_by(|a, b| (a.kind, a.layer) == (b.kind, b.layer));
-                heads.map(|heads| shown(&heads[0], Head::Mean, mean(heads))).collect()
-            }
-            _ => {
-                let one = |m: &&Map| head.is_none_or(|h| h == Head::One(m.head));
-                maps.iter().filter(one).map(|m| shown(m, Head::One(m.head), m.weights.clone())).collect()
-            }
-        };
-        Line { line, source: words(from, &source), target: words(to, &target), written: words(to, &written), maps }
-    }
 }
 
-fn mean(maps: &[Map]) -> Vec<Vec<f32>> {
-    let [rows, columns] = [maps[0].weights.len(), maps[0].weights[0].len()];
-    let cell = |r: usize, c: usize| maps.iter().map(|m| m.weights[r][c] as f64).sum::<f64>() / maps.len() as f64;
-    (0..rows).map(|r| (0..columns).map(|c| cell(r, c) as f32).collect()).collect()
-}
-
-/// An array with an object for each line, every number as exact as it was computed.
-fn json(lines: &[Line]) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(lines).expect("plain data");
-    bytes.push(b'\n');
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::Value;
-
-    #[test]
-    fn json_reads_back_to_the_bit() {
-        let weights = vec![vec![0.1, 1.0 / 3.0, f32::MIN_POSITIVE, 0.0], vec![1e-30, 0.999_999_94, 1.0, 1e-45]];
-        let head = |head| Shown { kind: Kind::Cross, layer: 2, head, weights: weights.clone() };
-        let [source, target, written] = [vec![" \"a\u{1}".to_string()], vec!["<s>".into()], vec!["é</s>".into()]];
-        let line = Line { line: 7, source, target, written, maps: vec![head(Head::One(3)), head(Head::Mean)] };
-        let read: Value = serde_json::from_slice(&json(&[line])).expect("JSON");
-        let line = &read[0];
-        assert_eq!((&line["line"], &line["source"][0]), (&7.into(), &" \"a\u{1}".into()));
-        assert_eq!((&line["target"][0], &line["written"][0]), (&"<s>".into(), &"é</s>".into()));
-        assert_eq!((&line["maps"][0]["head"], &line["maps"][1]["head"]), (&3.into(), &"mean".into()));
-        for map in line["maps"].as_array().expect("maps") {
-            assert_eq!((&map["kind"], &map["layer"]), (&"cross".into(), &2.into()));
-            let again: Vec<Vec<f32>> = serde_json::from_value(map["weights"].clone()).expect("numbers");
-            assert_eq!(again, weights);
+/// The maps of a line, of at most so many tokens.
+fn line(
+    recorder: &mut Recorder,
+    choice: Choice,
+    subject: &mut Subject,
+    passage: &Passage,
+    most: usize,
+) -> Result<Line> {
+    let &Passage { line, source, written, first } = passage;
+    let network = &mut *subject.network;
+    let mark = usize::from(subject.marks);
+    // What the decoder was given; `dropped` of it, in the end, it no longer saw.
+    let alone = network.model.is_decoder_only();
+    let given = if alone { source.len() + mark } else { 1 };
+    let dropped = given.saturating_sub(network.positions()).max(first.unwrap_or(0));
+    // Where a translation without marks begins with a token of its own, that one was given.
+    let before = if alone { given } else { mark };
+    let shown = (dropped + most).saturating_sub(before);
+    if written.len() > shown {
+        match first {
+            Some(_) => eprintln!("warning: of the text of line {line} only {most} tokens are shown"),
+            None => eprintln!("warning: of the translation of line {line} the first {shown} tokens are shown"),
         }
     }
+    let written = &written[..written.len().min(shown)];
+    let attention = match first {
+        Some(_) => block_on(recorder.record_text(network, &[source, written].concat(), dropped)),
+        None => block_on(recorder.record(network, source, written)),
+    }?;
+    Ok(choice.of(line, given.saturating_sub(dropped), attention, subject))
+}
+
+fn refuse(file: &Path, why: String) -> Result<()> {
+    Err(Error::Input(format!("--attention {}: {why}", file.display())))
 }

@@ -51,7 +51,7 @@ pub fn run(args: &Evaluate) -> Result<ExitCode> {
         eprintln!("warning: the loss is without {dropped} pairs, which have {unfit}");
     }
     let sources: Vec<Vec<u32>> = pairs.pairs.iter().map(|p| loaded.tokenizers.source().encode(&p.0)).collect();
-    warn_of_longer(&sources, recipe);
+    warn_of_longer(sources.iter().map(Vec::len), recipe);
     let cut = sources.iter().filter(|s| s.len() + usize::from(recipe.data.marks) > longest).count();
     if cut > 0 {
         eprintln!("warning: {cut} sources have more than {longest} tokens and are cut there for BLEU and chrF");

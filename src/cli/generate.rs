@@ -1,19 +1,21 @@
 //! `seqloom generate`: a language model goes on with texts.
 
+use super::attention::{AttentionArgs, Expected, Passage, Subject};
+use super::converse::converse;
 use super::decoding::DecodingArgs;
 use super::run_dir::RunDir;
 use super::translate::POSITIONS;
 use super::{DeviceArgs, device};
 use clap::Args;
 use pollster::block_on;
-use seqloom::decode::{Decoder, Line, Options, Search};
+use seqloom::decode::{Decoder, Line, Options, Search, Written};
 use seqloom::error::{Error, Result};
 use seqloom::models::Architecture;
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::corpus;
 use seqloom::text::tokenizer::{BOS, Tokenizer, Tokenizers, UNK};
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -42,6 +44,8 @@ pub struct Generate {
     #[command(flatten)]
     decoding: DecodingArgs,
     #[command(flatten)]
+    attention: AttentionArgs,
+    #[command(flatten)]
     device: DeviceArgs,
 }
 
@@ -65,7 +69,9 @@ pub fn run(args: &Generate) -> Result<ExitCode> {
     if let Some(empty) = args.stop.iter().find(|stop| stop.is_empty()) {
         return Err(Error::Input(format!("--stop {empty:?}: expected some text")));
     }
+    args.attention.check()?;
     let mut loaded = load(&args.model, &args.device)?;
+    args.attention.check_model(&loaded.network)?;
     let options = Options {
         search: args.decoding.search(&loaded.recipe.decode, true)?,
         rules: args.decoding.rules()?,
@@ -81,7 +87,7 @@ pub fn run(args: &Generate) -> Result<ExitCode> {
         ));
     }
     if args.prompt.is_none() && std::io::stdin().is_terminal() {
-        return converse(args, &mut loaded, &options);
+        return ask(args, &mut loaded, &options);
     }
     let prompts = match &args.prompt {
         Some(prompt) => vec![prompt.clone()],
@@ -93,14 +99,17 @@ pub fn run(args: &Generate) -> Result<ExitCode> {
         }
     };
     let samples = args.samples as usize;
-    if let ([prompt], 1, 1) = (&prompts[..], samples, options.best) {
-        return stream(args, &mut loaded, &options, prompt, 0);
-    }
     let mut lines = vec![];
     for (i, prompt) in prompts.iter().enumerate() {
         let tokens = loaded.encode(prompt);
         let number = |sample: usize| (i * samples + sample) as u64;
         lines.extend((0..samples).map(|s| Line { source: vec![], prompt: tokens.clone(), number: number(s) }));
+    }
+    let expected: Vec<Expected> = lines.iter().map(|line| expected(args, line)).collect();
+    args.attention.check_lines(&loaded.network, &expected)?;
+    if let ([prompt], 1, 1) = (&prompts[..], samples, options.best) {
+        stream(args, &mut loaded, &options, prompt, &lines[0])?;
+        return Ok(ExitCode::SUCCESS);
     }
     let since = Instant::now();
     let Loaded { tokenizer, network, decoder, .. } = &mut loaded;
@@ -118,29 +127,37 @@ pub fn run(args: &Generate) -> Result<ExitCode> {
         }
     }
     say_speed(written.iter().map(|w| w[0].tokens.len()).sum(), since);
+    let passages: Vec<Passage> = lines.iter().zip(&written).map(|(line, w)| passage(line, &w[0])).collect();
+    args.attention.write(&mut loaded.subject(), &passages)?;
     Ok(ExitCode::SUCCESS)
 }
 
+fn expected(args: &Generate, line: &Line) -> Expected {
+    let given = line.prompt.len();
+    Expected { line: line.number as usize + 1, given, likely: given.saturating_add(args.max_tokens) }
+}
+
+fn passage<'a>(line: &'a Line, w: &'a Written) -> Passage<'a> {
+    Passage { line: line.number as usize + 1, source: &line.prompt, written: &w.tokens, first: Some(w.first) }
+}
+
 /// A prompt on a terminal, until it is closed.
-fn converse(args: &Generate, loaded: &mut Loaded, options: &Options) -> Result<ExitCode> {
+fn ask(args: &Generate, loaded: &mut Loaded, options: &Options) -> Result<ExitCode> {
     eprintln!("the model goes on with what you write; an empty line starts from nothing, Ctrl-D ends");
-    for number in 0.. {
-        eprint!("> ");
-        let mut line = String::new();
-        let read = std::io::stdin().lock().read_line(&mut line);
-        if read.map_err(|e| Error::Input(format!("the terminal cannot be read: {e}")))? == 0 {
-            eprintln!();
-            break;
+    converse(&mut std::io::stdin().lock(), &mut std::io::stderr(), |number, prompt| {
+        let line = Line { source: vec![], prompt: loaded.encode(prompt), number: number as u64 };
+        match args.attention.check_lines(&loaded.network, &[expected(args, &line)]) {
+            Ok(()) => stream(args, loaded, options, prompt, &line)?,
+            // The next line may be shorter.
+            Err(e) => eprintln!("error: {e}"),
         }
-        stream(args, loaded, options, line.trim_end_matches(['\n', '\r']), number)?;
-    }
+        Ok(())
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes one text as its tokens come.
-fn stream(args: &Generate, loaded: &mut Loaded, options: &Options, prompt: &str, number: u64) -> Result<ExitCode> {
-    let tokens = loaded.encode(prompt);
-    let line = Line { source: vec![], prompt: tokens.clone(), number };
+fn stream(args: &Generate, loaded: &mut Loaded, options: &Options, prompt: &str, line: &Line) -> Result<()> {
     let since = Instant::now();
     let Loaded { tokenizer, network, decoder, .. } = loaded;
     let mut shown = 0;
@@ -157,8 +174,9 @@ fn stream(args: &Generate, loaded: &mut Loaded, options: &Options, prompt: &str,
     };
     print(prompt)?;
     let beam = matches!(options.search, Search::Beam(..));
-    let text = |written: &[u32]| behind(tokenizer, &tokens, written);
-    let written = block_on(decoder.write(network, &[line], options, |_, written| show(&text(written), false)))?;
+    let text = |written: &[u32]| behind(tokenizer, &line.prompt, written);
+    let lines = std::slice::from_ref(line);
+    let written = block_on(decoder.write(network, lines, options, |_, written| show(&text(written), false)))?;
     let written = &written[0][0];
     show(&text(&written.tokens), true);
     failed?;
@@ -168,7 +186,7 @@ fn stream(args: &Generate, loaded: &mut Loaded, options: &Options, prompt: &str,
         eprintln!("logarithm of the probability{what}: {:.4}", written.score);
     }
     say_speed(written.tokens.len(), since);
-    Ok(ExitCode::SUCCESS)
+    args.attention.write(&mut loaded.subject(), &[passage(line, written)])
 }
 
 fn say_speed(tokens: usize, since: Instant) {
@@ -218,6 +236,10 @@ fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
 }
 
 impl Loaded {
+    fn subject(&mut self) -> Subject<'_> {
+        Subject { network: &mut self.network, tokenizers: [&self.tokenizer; 2], marks: false }
+    }
+
     /// A prompt as tokens; where there are none, a line end.
     fn encode(&self, prompt: &str) -> Vec<u32> {
         let mut tokens = self.tokenizer.encode_text(if prompt.is_empty() { NOTHING } else { prompt });

@@ -52,7 +52,7 @@ impl Beam {
         let tokens = h.tokens[prompt..].to_vec();
         let length = tokens.len() + usize::from(end == End::Token);
         let score = self.penalty.map_or(h.log_probability, |p| h.log_probability / p.of(length.max(1)));
-        self.done.push(Written { tokens, log_probability: h.log_probability, score, end });
+        self.done.push(Written { tokens, log_probability: h.log_probability, score, end, first: h.first });
     }
 
     /// Nothing goes on.
@@ -121,7 +121,7 @@ impl Beam {
         self.rank();
         self.done.truncate(self.best.max(1));
         if self.done.is_empty() {
-            self.done.push(Written { tokens: vec![], log_probability: 0.0, score: 0.0, end: End::Length });
+            self.done.push(Written { tokens: vec![], log_probability: 0.0, score: 0.0, end: End::Length, first: 0 });
         }
         self.done
     }

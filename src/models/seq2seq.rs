@@ -240,6 +240,9 @@ impl Seq2Seq {
     }
 }
 
+/// The output that holds the attention's weights, where they are recorded: (B, 1, T, S).
+pub(crate) const RECORDED: &str = "attention.weights";
+
 /// What PyTorch's names of the other direction end with.
 const REVERSE: &str = "_reverse";
 

@@ -17,6 +17,24 @@ fn list(value: &Value) -> &Vec<Value> {
     value.as_array().unwrap_or_else(|| panic!("not a list: {value}"))
 }
 
+/// The lines of a .json file of a model without an encoder, whose maps are causal.
+#[track_caller]
+pub fn texts(place: &Place, file: &str) -> Vec<Value> {
+    let lines = list(&place.json(file)).clone();
+    for line in &lines {
+        assert!(list(&line["source"]).is_empty() && !list(&line["maps"]).is_empty(), "{line}");
+        for map in list(&line["maps"]) {
+            let weights = numbers(map);
+            assert_eq!((map["kind"].as_str(), weights.len()), (Some("decoder"), list(&line["target"]).len()));
+            for (r, row) in weights.iter().enumerate() {
+                assert!(row.len() == weights.len() && row[r + 1..].iter().all(|w| *w == 0.0), "{row:?}");
+                assert!((row.iter().sum::<f64>() - 1.0).abs() <= 1e-5, "{row:?}");
+            }
+        }
+    }
+    lines
+}
+
 fn numbers(map: &Value) -> Vec<Vec<f64>> {
     serde_json::from_value(map["weights"].clone()).expect("rows of numbers")
 }
@@ -41,6 +59,7 @@ fn attention_is_written_in_every_form() {
     let wanted: Vec<_> = kinds.iter().flat_map(|&(kind, layer)| [1, 2].map(|head| (kind, layer, head))).collect();
     for (line, translation) in lines.iter().zip([0, 2].map(|i| plain.out.lines().nth(i).expect("a line"))) {
         let tokens = |key: &str| list(&line[key]).iter().map(|t| t.as_str().expect("text")).collect::<Vec<_>>();
+        assert_eq!([&line["given"], &line["dropped"]], [1, 0]);
         let (source, target, written) = (tokens("source"), tokens("target"), tokens("written"));
         let input = INPUT.lines().nth(line["line"].as_u64().expect("a number") as usize - 1).expect("a line");
         assert_eq!(source.concat(), format!("{}</s>", input.replace('é', "<0xC3><0xA9>")));

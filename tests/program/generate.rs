@@ -35,6 +35,8 @@ fn a_language_model_is_trained_and_goes_on_with_texts() {
     {
         generate(flags).succeeds();
     }
+    text_is_looked_at(&place, &text.out);
+
     let forbidden = generate("--prompt the --max-tokens 100 --no-repeat-ngram 1 --beam 2").succeeds().out;
     assert!(forbidden.len() > 4 && forbidden.chars().count() < 40, "{forbidden}");
 
@@ -69,5 +71,64 @@ fn a_language_model_learns_pairs() {
     assert!(said.contains("9500 to train, 500 to validate") && said.contains("of 500 exact"), "{said}");
     let sum = place.feed("translate --device cpu --model run", b"8550\n1234\n").succeeds().out;
     assert!(sum.lines().count() == 2 && sum.lines().all(|l| l.chars().count() <= 3), "{sum}");
-    place.feed("translate --device cpu --model run --attention a.svg", b"8550\n").refuses(&["models with an encoder"]);
+
+    let attend = |options: &str| {
+        let outcome =
+            place.feed(&format!("translate --device cpu --model run --attention {options}"), b"8550\n\n1234\n");
+        outcome.succeeds().err
+    };
+    attend("a.json");
+    for (line, [number, given]) in crate::attention::texts(&place, "a.json").iter().zip([[1, 4], [3, 4]]) {
+        assert_eq!([&line["line"], &line["given"], &line["dropped"]], [number, given, 0]);
+        let read: String = serde_json::from_value::<Vec<String>>(line["target"].clone()).expect("tokens").concat();
+        let (source, answer) = if number == 1 { ("8550", 0) } else { ("1234", 1) };
+        // The last digit is never read: there are positions for six.
+        let answer = sum.lines().nth(answer).expect("a line");
+        assert_eq!(read, format!("{source}{}", &answer[..answer.len().min(2)]));
+    }
+    assert!(attend("-").contains("line 3, decoder self-attention, layer 1, mean of the heads: text looks at text"));
+    place
+        .feed("translate --device cpu --model run --attention a.svg --kind cross", b"8550\n")
+        .refuses(&["--attention a.svg: --kind cross: the model has only decoder"]);
+}
+
+/// `--attention` of the model of sixteen positions that has written `text` after "the".
+fn text_is_looked_at(place: &Place, text: &str) {
+    let attend = |options: &str| {
+        place.run(&format!("generate --device cpu --model run --prompt the --beam 1 --attention {options}"))
+    };
+    assert_eq!(attend("a.json --max-tokens 12").succeeds().out, text);
+    let lines = crate::attention::texts(place, "a.json");
+    assert_eq!((lines.len(), &lines[0]["given"], &lines[0]["dropped"]), (1, &3.into(), &0.into()));
+    let read: Vec<String> = serde_json::from_value(lines[0]["target"].clone()).expect("tokens");
+    assert_eq!(read.concat() + "\n", text);
+    let behind: Vec<String> = serde_json::from_value(lines[0]["written"].clone()).expect("tokens");
+    assert_eq!(behind[..14], read[1..]);
+
+    // A text that slid: at seventeen tokens the model keeps eight.
+    let slid = attend("a.json --max-tokens 20 --head mean").succeeds().out;
+    let lines = crate::attention::texts(place, "a.json");
+    let read: Vec<String> = serde_json::from_value(lines[0]["target"].clone()).expect("tokens");
+    assert_eq!((&lines[0]["given"], &lines[0]["dropped"]), (&0.into(), &9.into()));
+    assert_eq!(read.concat(), slid.trim_end_matches('\n').chars().skip(9).collect::<String>());
+    attend("a.svg --max-tokens 20").succeeds();
+    assert!(place.text("a.svg").contains(">line 1 from token 10 on</text>"), "{}", place.text("a.svg"));
+    let map = attend("- --max-tokens 20").succeeds().err;
+    assert!(map.contains("line 1 from token 10 on, decoder self-attention, layer 1, mean of the heads"), "{map}");
+
+    // Several texts, each with its number.
+    let many = "generate --device cpu --model run --samples 2 --max-tokens 5 --attention a.json";
+    place.feed(many, b"the\n\n").succeeds();
+    let numbers: Vec<_> = crate::attention::texts(place, "a.json").iter().map(|line| line["line"].clone()).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+
+    for (options, part) in [
+        ("a.txt", "--attention a.txt: expected a name that ends in .svg"),
+        ("a.svg --kind encoder", "--kind encoder: the model has only decoder"),
+        ("a.svg --kind decoder --layer 2", "--layer 2: there are layers 1 to 1"),
+        ("a.svg --samples 21", "21 lines of text, 20 is the most"),
+    ] {
+        attend(options).refuses(&[part]);
+    }
+    place.feed("generate --device cpu --model run --attention a.svg", b"").refuses(&["there is no text"]);
 }

@@ -2,7 +2,7 @@
 
 use super::labels::visible;
 use super::ramp::{DARK, LIGHT};
-use super::{Line, Shown, heading};
+use super::shown::{Line, Shown};
 use seqloom::attention::Kind;
 use serde_json::{Map, Value, json};
 
@@ -12,9 +12,8 @@ const PARTS: f32 = 10_000.0;
 
 /// The page of some lines.
 pub fn page(lines: &[Line]) -> String {
-    let titles = by_kind(|kind| json!(heading(kind)));
     let lines: Vec<Value> = lines.iter().map(line).collect();
-    let data = json!({ "parts": PARTS, "light": LIGHT, "dark": DARK, "titles": titles, "lines": lines });
+    let data = json!({ "parts": PARTS, "light": LIGHT, "dark": DARK, "lines": lines });
     // A token must not end the script that it stands in.
     PAGE.replacen("DATA", &data.to_string().replace('<', "\\u003c"), 1)
 }
@@ -30,7 +29,15 @@ fn line(line: &Line) -> Value {
         json!({ "rows": labels(rows), "keys": labels(keys) })
     });
     let maps: Vec<Value> = line.maps.iter().map(map).collect();
-    json!({ "line": line.line, "source": labels(&line.source), "sides": sides, "maps": maps })
+    let titles = by_kind(|kind| json!(line.heading(kind)));
+    let (reads, text, given) = match line.is_one_text() {
+        true => ("text", labels(&line.target), line.given),
+        false => ("target", labels(&line.source), 0),
+    };
+    json!({
+        "name": line.name(), "dropped": line.dropped, "text": text, "reads": reads, "given": given,
+        "titles": titles, "sides": sides, "maps": maps
+    })
 }
 
 fn map(map: &Shown) -> Value {
@@ -42,14 +49,14 @@ fn map(map: &Shown) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::attention::Head;
+    use crate::cli::attention::shown::Head;
 
     #[test]
     fn tokens_stay_in_their_script() {
         let tokens = vec!["</script><b>&\"'DATA".to_string()];
         let [source, target, written] = [tokens.clone(), tokens.clone(), tokens];
         let maps = vec![Shown { kind: Kind::Cross, layer: 1, head: Head::One(2), weights: vec![vec![0.25]] }];
-        let page = page(&[Line { line: 3, source, target, written, maps }]);
+        let page = page(&[Line { line: 3, source, target, written, given: 1, dropped: 0, maps }]);
         let after = page.split_once("id=\"data\">").expect("the script of the data").1;
         let data: Value = serde_json::from_str(after.split("</script>").next().expect("its text")).expect("JSON");
         assert_eq!(data["lines"][0]["sides"]["cross"]["rows"], json!(["</script><b>&\"'DATA"]));

@@ -2,7 +2,7 @@
 
 use super::labels::{columns, escaped, short};
 use super::ramp::{DARK, LEVELS, LIGHT, level};
-use super::{Line, Shown, heading, title};
+use super::shown::{Line, Shown};
 use seqloom::attention::Kind;
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -23,10 +23,10 @@ const WIDEST: usize = 1400;
 /// The picture of some lines, one below the other.
 pub fn picture(lines: &[Line]) -> String {
     let mut body = String::new();
-    let (mut width, mut y) = (420, MARGIN + 40);
+    let (mut width, mut y) = (500, MARGIN + 40);
     for line in lines {
-        if lines.len() > 1 {
-            let _ = writeln!(body, r#"<text class="l" x="{MARGIN}" y="{}">line {}</text>"#, y + 18, line.line);
+        if lines.len() > 1 || line.dropped > 0 {
+            let _ = writeln!(body, r#"<text class="l" x="{MARGIN}" y="{}">{}</text>"#, y + 18, line.name());
             y += HEADING;
         }
         define(&mut body, line);
@@ -38,9 +38,10 @@ pub fn picture(lines: &[Line]) -> String {
             if x > MARGIN && x + right > WIDEST {
                 (x, y) = (MARGIN, bottom + GAP);
             }
-            let [title, who] = heading(section[0].kind);
+            let [title, who] = line.heading(section[0].kind);
             let _ = writeln!(body, r#"<text class="h" x="{x}" y="{}">{title}</text>"#, y + 14);
-            let _ = writeln!(body, r#"<text class="f" x="{x}" y="{}">{who}</text>"#, y + 31);
+            let given = if line.is_one_text() { "; what was given is grey" } else { "" };
+            let _ = writeln!(body, r#"<text class="f" x="{x}" y="{}">{who}{given}</text>"#, y + 31);
             for (row, layer) in layers.iter().enumerate() {
                 for (column, map) in layer.iter().enumerate() {
                     let at = (x + column * (size.width + GAP), y + HEADING + row * (size.height + GAP));
@@ -81,7 +82,7 @@ impl Size {
         let widest = |tokens: &[String]| tokens.iter().map(|t| columns(&short(t)) * 13 / 2).max().unwrap_or(0);
         let (left, top) = (widest(rows) + 8, TITLE + widest(keys) * 87 / 100 + 14);
         // The title of a map of few tokens is wider than its cells.
-        let (width, height) = (left + (keys.len() * CELL).max(title(map).len() * 7), top + rows.len() * CELL);
+        let (width, height) = (left + (keys.len() * CELL).max(map.title().len() * 7), top + rows.len() * CELL);
         Size { left, top, width, height, overhang: widest(keys) / 2 }
     }
 }
@@ -96,13 +97,16 @@ fn define(to: &mut String, line: &Line) {
             continue;
         }
         let (rows, keys) = line.sides(map.kind);
+        let given = if line.is_one_text() { line.given } else { 0 };
+        let faint = |i: usize| if i < given { " f" } else { "" };
         let _ = write!(to, r#"<g id="{kind}-{}">"#, line.line);
         for (r, token) in rows.iter().enumerate() {
-            let _ = write!(to, r#"<text class="r" x="-5" y="{}">{}</text>"#, r * CELL + 11, label(token));
+            let _ = write!(to, r#"<text class="r{}" x="-5" y="{}">{}</text>"#, faint(r), r * CELL + 11, label(token));
         }
         for (c, token) in keys.iter().enumerate() {
             let x = c * CELL + 9;
-            let _ = write!(to, r#"<text transform="translate({x} -5)rotate(-60)" class="k">{}</text>"#, label(token));
+            let (faint, label) = (faint(c), label(token));
+            let _ = write!(to, r#"<text transform="translate({x} -5)rotate(-60)" class="k{faint}">{label}</text>"#);
         }
         let _ = write!(to, r#"<path class="w0" transform="scale({CELL})translate(0 .5)" d=""#);
         for r in 0..rows.len() {
@@ -132,7 +136,7 @@ fn draw(to: &mut String, line: &Line, map: &Shown, (x, y): (usize, usize), size:
         to,
         r##"<g transform="translate({x} {y})"><text class="t" y="{}">{}</text><use href="#{}-{}"/><g transform="scale({CELL})translate(0 .5)">"##,
         TITLE as isize - 6 - size.top as isize,
-        title(map),
+        map.title(),
         map.kind.name(),
         line.line
     );

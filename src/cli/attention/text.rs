@@ -2,7 +2,7 @@
 
 use super::labels::{columns, short};
 use super::ramp::{LEVELS, level};
-use super::{Line, Shown, heading, title};
+use super::shown::{Line, Shown};
 use std::fmt::Write;
 
 /// A block for every five levels; nothing for less than 0.0006.
@@ -22,8 +22,8 @@ fn heat_map(line: &Line, map: &Shown) -> String {
     let left = rows.iter().map(|r| columns(r)).max().unwrap_or(0);
     let wide = keys.len() <= WIDE || keys.iter().any(|k| k.chars().any(|c| columns(&c.to_string()) > 1));
     let cell = if wide { 2 } else { 1 };
-    let [kind, who] = heading(map.kind);
-    let mut text = format!("line {}, {}, {}: {who}\n", line.line, kind.to_lowercase(), title(map));
+    let [kind, who] = line.heading(map.kind);
+    let mut text = format!("{}, {}, {}: {who}\n", line.name(), kind.to_lowercase(), map.title());
     // Names of columns, top down, their ends at the map.
     let height = keys.iter().map(|k| k.chars().count()).max().unwrap_or(0);
     for y in 0..height {

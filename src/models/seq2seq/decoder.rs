@@ -1,6 +1,6 @@
 //! The decoder: over all steps at once where no step waits for more than its cell's state, else step by step.
 
-use super::{Encoded, Memory, Seq2Seq, State, rnn};
+use super::{Encoded, Memory, RECORDED, Seq2Seq, State, rnn};
 use crate::graph::{Graph, Value};
 use crate::models::{Context, Tokens};
 use crate::ops::matmul::Activation;
@@ -278,7 +278,7 @@ impl Seq2Seq {
         if let (true, Some(weights)) = (c.record, weights) {
             let [b, t, s] = g.ty(weights).dims[..] else { unreachable!("weights are (B, T, S)") };
             let weights = g.reshape(weights, &[b, 1, t, s]);
-            g.output("attention.weights", weights);
+            g.output(RECORDED, weights);
         }
     }
 }

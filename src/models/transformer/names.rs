@@ -65,6 +65,11 @@ impl Transformer {
         }
     }
 
+    /// The output of a graph with the weights of an attention of block i, where they are recorded.
+    pub(crate) fn recorded_name(&self, stack: &str, i: usize, attention: &str) -> String {
+        recorded_name(&self.layer(stack, i), attention)
+    }
+
     /// Both projections of a block's feed-forward sublayer.
     pub(super) fn ffn_names(&self, layer: &str) -> [String; 2] {
         let names = if self.is_decoder_only() { ["mlp.c_fc", "mlp.c_proj"] } else { ["fc1", "fc2"] };
@@ -89,4 +94,9 @@ impl Transformer {
         };
         (0..layers).flat_map(of_layer).chain((self.norm == Norm::Pre).then_some(last)).collect()
     }
+}
+
+/// The output with the weights of an attention of a block.
+pub(super) fn recorded_name(layer: &str, attention: &str) -> String {
+    format!("{layer}.{attention}.weights")
 }

@@ -1,5 +1,6 @@
 //! The sublayers: attention and feed-forward, each with its residual connection, dropout and layer norm.
 
+use super::names::recorded_name;
 use super::{Context, KeysValues, Tokens, Transformer};
 use crate::graph::{Graph, Value};
 use crate::ops::attention::Attention;
@@ -101,7 +102,7 @@ impl Transformer {
                 Keys::Given((k, v), seen) if c.record => {
                     let scores = g.attention_scores(q, k, self.heads);
                     let p = g.softmax(scores, seen.lengths, scale, seen.causal);
-                    g.output(&format!("{layer}.{sublayer}.weights"), p);
+                    g.output(&recorded_name(layer, sublayer), p);
                     let p = self.drop(g, p, c, "weights");
                     g.attention_context(p, v, self.heads)
                 }
