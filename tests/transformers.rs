@@ -211,8 +211,13 @@ fn a_directory_comes_back_byte_for_byte() {
         let run = Run::read(name);
         let json =
             |file: &str| -> serde_json::Value { serde_json::from_str(&text(&format!("{name}/{file}"))).expect("JSON") };
-        assert_eq!(interchange::config(&run.recipe, &run.model, run.start()), json("config.json"), "{name}");
-        assert_eq!(interchange::generation_config(&run.recipe, run.start()), json("generation_config.json"), "{name}");
+        let specials = run.tokenizers.target().specials();
+        assert_eq!(interchange::config(&run.recipe, &run.model, specials, run.start()), json("config.json"), "{name}");
+        assert_eq!(
+            interchange::generation_config(&run.recipe, specials, run.start()),
+            json("generation_config.json"),
+            "{name}"
+        );
         let bytes = interchange::model_file(&run.recipe, &run.model, &run.parameters).expect("bytes");
         assert!(bytes == fs::read(golden(&format!("{name}/model.safetensors"))).expect("a file"), "{name}");
         let (tokenizer, file) = (run.tokenizers.source(), if run.recipe.tokenizer.shared { "" } else { "source_" });

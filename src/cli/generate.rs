@@ -12,13 +12,13 @@ use seqloom::models::transformer::Transformer;
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::corpus;
-use seqloom::text::tokenizer::{BOS, Tokenizer, Tokenizers, UNK};
+use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// What a text starts with where there is no prompt, as nanoGPT has it.
+/// What a text starts with where there is no prompt and no token for that, as nanoGPT has it.
 const NOTHING: &str = "\n";
 
 /// Arguments of `generate`.
@@ -70,7 +70,7 @@ pub fn run(args: &Generate) -> Result<ExitCode> {
         search: args.decoding.search(&loaded.recipe.decode, true)?,
         rules: args.decoding.rules()?,
         most: args.max_tokens,
-        end: None,
+        end: loaded.tokenizer.specials().end_of_text(),
         scores: args.decoding.scores,
         best: args.decoding.best(),
         slide: true,
@@ -218,14 +218,16 @@ fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
 }
 
 impl Loaded {
-    /// A prompt as tokens; where there are none, a line end.
+    /// A prompt as tokens; where there are none, what a text begins with, or a line end.
     fn encode(&self, prompt: &str) -> Vec<u32> {
-        let mut tokens = self.tokenizer.encode_text(if prompt.is_empty() { NOTHING } else { prompt });
+        let specials = self.tokenizer.specials();
+        let nothing = prompt.is_empty() && specials.end_of_text().is_none();
+        let mut tokens = self.tokenizer.encode_text(if nothing { NOTHING } else { prompt });
         if tokens.is_empty() {
             // Words know no white space.
-            tokens.push(BOS);
+            tokens.push(specials.bos());
         }
-        let unknown = tokens.iter().filter(|t| **t == UNK).count();
+        let unknown = tokens.iter().filter(|t| Some(**t) == specials.unk()).count();
         if unknown > 0 {
             eprintln!("warning: {unknown} tokens of the prompt {prompt:?} are not in the model's vocabulary");
         }

@@ -155,7 +155,7 @@ fn import_refuses_in_one_line_and_writes_nothing() {
     refuses(
         "marian",
         &|| change_json(&place, "bad/tokenizer.json", |t| t["normalizer"] = json!({"type": "NFC"})),
-        &["bad/tokenizer.json: not a tokenizer that seqloom wrote"],
+        &["bad/tokenizer.json: neither a tokenizer that seqloom wrote nor one like GPT-2's: its normalizer differs"],
     );
 
     // Tensors.
