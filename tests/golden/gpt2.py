@@ -140,8 +140,10 @@ def generated(model, tokenizer):
     """Greedy, from <|endoftext|> where there is no text; without the prompt and what ends it."""
     texts = []
     for prompt in PROMPTS:
-        ids = tokenizer(prompt)["input_ids"] or [tokenizer.bos_token_id]
-        written = model.generate(torch.tensor([ids]), max_new_tokens=MOST, do_sample=False, pad_token_id=0)[0][len(ids) :]
+        ids = torch.tensor([tokenizer(prompt)["input_ids"] or [tokenizer.bos_token_id]])
+        # Without a mask one would be made of which ids are the padding's.
+        every = dict(attention_mask=torch.ones_like(ids), pad_token_id=tokenizer.eos_token_id)
+        written = model.generate(ids, max_new_tokens=MOST, do_sample=False, **every)[0][ids.shape[1] :]
         texts.append(tokenizer.decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False))
     return texts
 
