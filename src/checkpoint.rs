@@ -60,6 +60,8 @@ pub fn load_f32(file: &str, bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
             Dtype::F32 => Tensor::from_bytes(&Type::f32(view.shape()), bytes),
             Dtype::F16 => Tensor::f32(view.shape(), halves().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
             Dtype::BF16 => Tensor::f32(view.shape(), halves().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
+            // GPT-2's causal mask, which old versions of transformers stored.
+            Dtype::BOOL | Dtype::U8 if name.ends_with(".attn.bias") => continue,
             other => {
                 return Err(Error::Input(format!("{file}: {name} is {other:?}; F32, F16 and BF16 can be read")));
             }

@@ -107,6 +107,11 @@ pub fn fit<'a>(
     }
 }
 
+/// Bytes of a flat buffer, if no single parameter needs more: what WebGPU guarantees for a binding.
+const FLAT: u64 = 128 << 20;
+/// Bytes that kernels, which count elements in 32 bits, can reach.
+const REACHABLE: u64 = 4 << 30;
+
 impl Parameters {
     /// Lays parameters out in buffers of at most `binding` bytes. Errors: one parameter is larger than that.
     pub fn new(
@@ -115,7 +120,7 @@ impl Parameters {
         binding: u64,
         training: bool,
     ) -> Result<Parameters> {
-        let largest = (binding.min(128 << 20) / 4) as usize;
+        let [usual, largest] = [FLAT, REACHABLE].map(|most| (binding.min(most) / 4) as usize);
         let (matrices, vectors): (Vec<_>, Vec<_>) = declarations.into_iter().partition(|d| d.dims.len() >= 2);
         let mut entries: Vec<Entry> = vec![];
         let mut sizes: Vec<(usize, usize)> = vec![];
@@ -127,12 +132,12 @@ impl Parameters {
                 let long = long.iter().find(|(part, _)| name.contains(part));
                 let key = long.map_or("tokenizer.vocab_size or ", |(_, key)| key);
                 return Err(Error::Input(format!(
-                    "{name} {:?} takes {mib} MiB, a flat buffer here holds at most {} MiB; lower {key}model.d_model",
+                    "{name} {:?} takes {mib} MiB, a buffer here holds at most {} MiB; lower {key}model.d_model, or use another device",
                     declaration.dims,
                     largest >> 18
                 )));
             }
-            if sizes.last().is_none_or(|(elements, _)| elements + n > largest) {
+            if sizes.last().is_none_or(|(elements, _)| elements + n > usual) {
                 sizes.push((0, 0));
             }
             let shard = sizes.len() - 1;
@@ -229,5 +234,33 @@ impl Parameters {
             (d.name.clone(), flat[e.shard].range(e.offset, n).reshape(d.dims.clone()))
         };
         Ok(self.entries.iter().map(tensor).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lay_out(tables: &[usize], binding: u64) -> Result<Parameters> {
+        let declaration = |(i, n): (usize, &usize)| {
+            let init = Init::Constant(0.0);
+            Declaration { name: format!("table.{i}"), dims: vec![*n, 768], init }
+        };
+        Parameters::new(tables.iter().enumerate().map(declaration).collect(), &mut Memory::default(), binding, true)
+    }
+
+    /// GPT-2's table of embeddings takes 147 MiB: a buffer of its own, where a binding may be so large.
+    #[test]
+    fn a_large_table_has_a_buffer_of_its_own() {
+        let tables = [1024, 50_257, 1024, 3072];
+        let parameters = lay_out(&tables, 1 << 30).expect("it fits");
+        let shards: Vec<usize> = parameters.entries.iter().map(|e| e.shard).collect();
+        assert_eq!(shards, [0, 1, 2, 2]);
+        let elements: Vec<usize> = parameters.shards.iter().map(|s| s.elements / 768).collect();
+        assert_eq!(elements, [1024, 50_257, 4096]);
+        let refused = lay_out(&tables, 128 << 20).expect_err("a binding is too small").to_string();
+        assert!(refused.contains("takes 147 MiB, a buffer here holds at most 128 MiB"), "{refused}");
+        // Elsewhere buffers stay as small as they can.
+        assert_eq!(lay_out(&[40_000, 40_000], u64::MAX).expect("it fits").shards.len(), 2);
     }
 }

@@ -157,6 +157,23 @@ fn tokens_and_translations_are_those_of_transformers() {
     }
 }
 
+/// All logits (rows, T, V) of a language model at once.
+fn language_logits(network: &mut Network, target: &Tensor) -> Tensor {
+    let (rows, t) = (target.ty().dims[0], target.ty().dims[1]);
+    let mut g = Graph::new();
+    let weights = network.parameters.bind(&mut g);
+    let context = network.context(&mut g, None);
+    let y = network.target_tokens(&mut g, "target", rows, t);
+    let states = network.model.states(&mut g, &weights, None, y, &context);
+    let logits = network.model.logits(&mut g, &weights, states);
+    g.output("logits", logits);
+    let plan = Plan::new(g, &network.device.limits()).expect("it fits");
+    let program = block_on(network.device.load(vec![plan])).expect("the shaders compile");
+    let (lengths, start) = (Tensor::u32([rows], vec![t as u32; rows]), Tensor::u32([1], vec![0]));
+    network.device.run(program, &[("target", target), ("target_lengths", &lengths), ("start", &start)]);
+    block_on(network.device.read(program, "logits")).expect("the device works")
+}
+
 /// Language models: logits, ids, and how texts go on.
 #[test]
 fn language_models_are_those_of_transformers() {
@@ -165,20 +182,7 @@ fn language_models_are_those_of_transformers() {
         let run = Run::read(name);
         let (target, want) = (reference(name, "target"), reference(name, "logits"));
         for (device_name, device) in devices() {
-            let mut network = run.network(device);
-            let (rows, t) = (target.ty().dims[0], target.ty().dims[1]);
-            let mut g = Graph::new();
-            let weights = network.parameters.bind(&mut g);
-            let context = network.context(&mut g, None);
-            let y = network.target_tokens(&mut g, "target", rows, t);
-            let states = network.model.states(&mut g, &weights, None, y, &context);
-            let logits = network.model.logits(&mut g, &weights, states);
-            g.output("logits", logits);
-            let plan = Plan::new(g, &network.device.limits()).expect("it fits");
-            let program = block_on(network.device.load(vec![plan])).expect("the shaders compile");
-            let (lengths, start) = (Tensor::u32([rows], vec![t as u32; rows]), Tensor::u32([1], vec![0]));
-            network.device.run(program, &[("target", &target), ("target_lengths", &lengths), ("start", &start)]);
-            let have = block_on(network.device.read(program, "logits")).expect("the device works");
+            let have = language_logits(&mut run.network(device), &target);
             let largest = want.as_f32().iter().fold(0f32, |a, v| a.max(v.abs()));
             let mut worst = 0f32;
             for (have, want) in have.as_f32().iter().zip(want.as_f32()) {
@@ -203,6 +207,30 @@ fn language_models_are_those_of_transformers() {
     }
 }
 
+/// A directory that transformers made alone, with GPT-2's own tokenizer (`tests/golden/gpt2.py`).
+#[test]
+fn a_gpt2_of_another_making_is_that_of_transformers() {
+    let stored: serde_json::Value = serde_json::from_str(&text("../gpt2/texts.json")).expect("JSON");
+    let run = Run::read("../gpt2");
+    let numbers: Vec<f32> = serde_json::from_value(stored["logits"].clone()).expect("numbers");
+    let ids: Vec<u32> = serde_json::from_value(stored["read"].clone()).expect("ids");
+    let target = Tensor::u32([1, ids.len()], ids);
+    let largest = numbers.iter().fold(0f32, |a, v| a.max(v.abs()));
+    for (name, device) in devices() {
+        let have = language_logits(&mut run.network(device), &target);
+        let last = &have.as_f32()[have.ty().elements() - numbers.len()..];
+        for (have, want) in last.iter().zip(&numbers) {
+            assert!((have - want).abs() <= 1e-4 * largest, "on the {name}: {have} {want}");
+        }
+    }
+    let specials = run.tokenizers.target().specials();
+    let generation = interchange::generation_config(&run.recipe, specials, None);
+    for config in [interchange::config(&run.recipe, &run.model, specials, None), generation] {
+        let ids = ["bos_token_id", "eos_token_id", "pad_token_id"].map(|key| &config[key]);
+        assert_eq!(ids, [&serde_json::json!(399), &serde_json::json!(399), &serde_json::Value::Null]);
+    }
+}
+
 /// What is stored is what a run has: the same words, the same tensors, the same bytes.
 #[test]
 fn a_directory_comes_back_byte_for_byte() {
@@ -210,8 +238,13 @@ fn a_directory_comes_back_byte_for_byte() {
         let run = Run::read(name);
         let json =
             |file: &str| -> serde_json::Value { serde_json::from_str(&text(&format!("{name}/{file}"))).expect("JSON") };
-        assert_eq!(interchange::config(&run.recipe, &run.model, run.start()), json("config.json"), "{name}");
-        assert_eq!(interchange::generation_config(&run.recipe, run.start()), json("generation_config.json"), "{name}");
+        let specials = run.tokenizers.target().specials();
+        assert_eq!(interchange::config(&run.recipe, &run.model, specials, run.start()), json("config.json"), "{name}");
+        assert_eq!(
+            interchange::generation_config(&run.recipe, specials, run.start()),
+            json("generation_config.json"),
+            "{name}"
+        );
         let bytes = interchange::model_file(&run.recipe, &run.model, &run.parameters).expect("bytes");
         assert!(bytes == fs::read(golden(&format!("{name}/model.safetensors"))).expect("a file"), "{name}");
         let (tokenizer, file) = (run.tokenizers.source(), if run.recipe.tokenizer.shared { "" } else { "source_" });

@@ -8,7 +8,6 @@ use pollster::block_on;
 use seqloom::error::{Error, Result};
 use seqloom::network::trained_length;
 use seqloom::text::corpus;
-use seqloom::text::tokenizer::UNK;
 use seqloom::text::words::{Case, Piece, pieces};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{Read, Write};
@@ -56,7 +55,8 @@ pub fn run(args: &Correct) -> Result<ExitCode> {
         pieces.iter().filter_map(|p| plain(p).filter(|w| doubtful(w)).map(asked_as)).collect();
     let longest = trained_length(&loaded.recipe) - usize::from(loaded.recipe.data.marks);
     // What the model cannot read whole it would not write whole.
-    let readable = |tokens: &Vec<u32>| tokens.len() <= longest && !tokens.contains(&UNK);
+    let unk = loaded.tokenizers.source().specials().unk();
+    let readable = |tokens: &Vec<u32>| tokens.len() <= longest && tokens.iter().all(|t| Some(*t) != unk);
     let encoded = asked.into_iter().map(|word| (loaded.tokenizers.source().encode(&word), word));
     let (sources, asked): (Vec<Vec<u32>>, Vec<String>) = encoded.filter(|(tokens, _)| readable(tokens)).unzip();
     let written = block_on(loaded.decoder.translate(&mut loaded.network, &sources, &loaded.translation))?;

@@ -8,7 +8,7 @@ use seqloom::text::copy::copy;
 use seqloom::text::corpus::{self, Corpus, Pair};
 use seqloom::text::phrasebook::phrasebook;
 use seqloom::text::tasks::{addition, reverse, sort};
-use seqloom::text::tokenizer::{Kind, Rules, Tokenizer, Tokenizers, UNK};
+use seqloom::text::tokenizer::{Kind, Rules, Specials, Tokenizer, Tokenizers};
 use seqloom::text::typos::typos;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -262,14 +262,23 @@ pub fn unfit(recipe: &Recipe, longest: &str) -> String {
     }
 }
 
-/// The token that decoding starts from where sentences have no marks. Errors: decode.start is not one.
+/// The token that decoding starts from where sentences have no marks. Errors: decode.start is not one; sentences have marks,
+/// and the vocabulary has none.
 pub fn start(recipe: &Recipe, tokenizers: &Tokenizers) -> Result<Option<u32>> {
+    let marked = recipe.data.marks && recipe.data.text.is_empty();
+    if let (true, Specials::EndOfText(_)) = (marked, tokenizers.target().specials()) {
+        return Err(Error::Input(
+            "data.marks: the tokenizer is GPT-2's, which has no <s> and </s> to mark where the sentences of pairs begin and \
+             end; set data.marks = false, or learn from a text with data.text"
+                .into(),
+        ));
+    }
     if recipe.data.marks || recipe.model.kind == ModelKind::Gpt {
         return Ok(None);
     }
     let start = &recipe.decode.start;
     match tokenizers.target().encode(start)[..] {
-        [UNK] => Err(Error::Input(format!(
+        [token] if Some(token) == tokenizers.target().specials().unk() => Err(Error::Input(format!(
             "decode.start: {start:?} does not occur in the targets; choose one of their tokens"
         ))),
         [token] => Ok(Some(token)),

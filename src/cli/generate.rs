@@ -14,13 +14,13 @@ use seqloom::models::Architecture;
 use seqloom::network::{Network, positions};
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::corpus;
-use seqloom::text::tokenizer::{BOS, Tokenizer, Tokenizers, UNK};
+use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// What a text starts with where there is no prompt, as nanoGPT has it.
+/// What a text starts with where there is no prompt and no token for that, as nanoGPT has it.
 const NOTHING: &str = "\n";
 
 /// Arguments of `generate`.
@@ -76,7 +76,7 @@ pub fn run(args: &Generate) -> Result<ExitCode> {
         search: args.decoding.search(&loaded.recipe.decode, true)?,
         rules: args.decoding.rules()?,
         most: args.max_tokens,
-        end: None,
+        end: loaded.tokenizer.specials().end_of_text(),
         scores: args.decoding.scores,
         best: args.decoding.best(),
         slide: true,
@@ -240,14 +240,16 @@ impl Loaded {
         Subject { network: &mut self.network, tokenizers: [&self.tokenizer; 2], marks: false }
     }
 
-    /// A prompt as tokens; where there are none, a line end.
+    /// A prompt as tokens; where there are none, what a text begins with, or a line end.
     fn encode(&self, prompt: &str) -> Vec<u32> {
-        let mut tokens = self.tokenizer.encode_text(if prompt.is_empty() { NOTHING } else { prompt });
+        let specials = self.tokenizer.specials();
+        let nothing = prompt.is_empty() && specials.end_of_text().is_none();
+        let mut tokens = self.tokenizer.encode_text(if nothing { NOTHING } else { prompt });
         if tokens.is_empty() {
             // Words know no white space.
-            tokens.push(BOS);
+            tokens.push(specials.bos());
         }
-        let unknown = tokens.iter().filter(|t| **t == UNK).count();
+        let unknown = tokens.iter().filter(|t| Some(**t) == specials.unk()).count();
         if unknown > 0 {
             eprintln!("warning: {unknown} tokens of the prompt {prompt:?} are not in the model's vocabulary");
         }

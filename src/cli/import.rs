@@ -18,7 +18,8 @@ use std::process::ExitCode;
 /// Arguments of `import`.
 #[derive(Args)]
 pub struct Import {
-    /// A directory with config.json, model.safetensors and tokenizer.json, of a Marian, Pegasus or GPT-2 model
+    /// A directory with config.json, model.safetensors and tokenizer.json, of a Marian, Pegasus or GPT-2 model; of the last
+    /// also with vocab.json and merges.txt
     #[arg(value_name = "DIR")]
     from: PathBuf,
     /// The run directory to make
@@ -73,8 +74,14 @@ pub fn read(dir: &Path) -> Result<Model> {
     let borrowed = generation.as_ref().map(|(file, text)| (file.as_str(), text.as_str()));
     let mut foreign = Foreign::read((&config.0, &config.1), borrowed)?;
     let tokenizer = |name: &str| text(name).and_then(|(file, text)| Tokenizer::from_json(&file, &text));
+    let (vocab, merges) = ("vocab.json", "merges.txt");
     let (name, tokenizers) = match (has("tokenizer.json"), has("source_tokenizer.json")) {
         (true, _) => ("tokenizer.json", Tokenizers::Shared(tokenizer("tokenizer.json")?)),
+        _ if has(vocab) && has(merges) => {
+            let [(vocab_file, tokens), (merges_file, pairs)] = [text(vocab)?, text(merges)?];
+            let tokenizer = Tokenizer::from_vocab_and_merges((&vocab_file, &tokens), (&merges_file, &pairs))?;
+            (vocab, Tokenizers::Shared(tokenizer))
+        }
         (_, true) => {
             let (source, target) = (tokenizer("source_tokenizer.json")?, tokenizer("target_tokenizer.json")?);
             ("source_tokenizer.json", Tokenizers::Separate { source, target })
@@ -93,7 +100,10 @@ pub fn read(dir: &Path) -> Result<Model> {
 fn no_tokenizer(dir: &Path, names: &[String]) -> String {
     let pieces = names.iter().find(|n| n.ends_with(".spm") || n.ends_with(".model"));
     let found = pieces.map_or(String::new(), |name| format!(", and {name} is SentencePiece's, which is not read here"));
-    format!("{}: there is no tokenizer.json{found}; the tokenizer must be one that seqloom wrote", dir.display())
+    format!(
+        "{}: there is no tokenizer.json{found}; the tokenizer must be one that seqloom wrote, or GPT-2's",
+        dir.display()
+    )
 }
 
 /// The tensors of a directory as f32, and the file that names them. A shard's bytes are gone before the next is read.

@@ -6,6 +6,7 @@ use super::run_dir::RunDir;
 use seqloom::error::{Error, Result};
 use seqloom::models::Architecture;
 use seqloom::recipe::{self, Positions, Recipe};
+use seqloom::text::tokenizer::Specials;
 use std::path::Path;
 
 /// Reads the model that the recipe starts from, if it names one: a run's best, or one of transformers'. Errors: what is
@@ -44,6 +45,9 @@ fn agree(recipe: &Recipe, model: &Model) -> Result<()> {
     // A table of learned positions has as many rows.
     let learned = theirs.model.positions == Positions::Learned;
     let max_length = if learned { d.max_length } else { ours.data.max_length };
+    // A text has no marks, whatever a recipe says; where there can be none `data::start` says so.
+    let unmarked = model.tokenizers.target().specials() != Specials::Marks;
+    let marks = if unmarked || !ours.data.text.is_empty() { ours.data.marks } else { d.marks };
     let needed = Recipe {
         // How it is trained from here on, and how it would have started, are no part of a model.
         model: recipe::Model { dropout: ours.model.dropout, init: ours.model.init, ..theirs.model.clone() },
@@ -52,7 +56,7 @@ fn agree(recipe: &Recipe, model: &Model) -> Result<()> {
             min_frequency: t.min_frequency,
             ..theirs.tokenizer.clone()
         },
-        data: recipe::Data { max_length, marks: d.marks, ..ours.data.clone() },
+        data: recipe::Data { max_length, marks, ..ours.data.clone() },
         ..ours.clone()
     };
     let Some((key, here, there)) = ours.difference(&needed) else { return Ok(()) };

@@ -321,8 +321,9 @@ fn set_up(
         }
     };
     let mut all: Vec<(&str, Vec<u8>)> = texts.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
-    all.push(("config.json", pretty(&interchange::config(recipe, model, start))));
-    all.push(("generation_config.json", pretty(&interchange::generation_config(recipe, start))));
+    let specials = tokenizers.target().specials();
+    all.push(("config.json", pretty(&interchange::config(recipe, model, specials, start))));
+    all.push(("generation_config.json", pretty(&interchange::generation_config(recipe, specials, start))));
     all.push(("recipe.toml", recipe.to_toml().into_bytes()));
     all
 }

@@ -10,7 +10,7 @@ use crate::network::positions;
 use crate::ops::positions::{sinusoids, sinusoids_split};
 use crate::recipe::{ModelKind, Positions, Recipe};
 use crate::tensor::{Tensor, Type};
-use crate::text::tokenizer::{BOS, EOS, PAD};
+use crate::text::tokenizer::Specials;
 use serde_json::{Value, json};
 
 /// The first `rows` positions (rows, d_model) of a kind that is added to embeddings and not learned.
@@ -23,17 +23,17 @@ pub fn computed_positions(kind: Positions, rows: usize, d_model: usize) -> Optio
 }
 
 /// `config.json`: every field of the class, because its defaults are those of other models. Where there is no class,
-/// the same words without one. `seqloom` holds what the class has no field for; `start` is what outputs begin with where
-/// sentences have no marks.
-pub fn config(recipe: &Recipe, m: &Architecture, start: Option<u32>) -> Value {
+/// the same words without one. `seqloom` holds what the class has no field for; `specials` are the vocabulary's, and
+/// `start` is what outputs begin with where sentences have no marks.
+pub fn config(recipe: &Recipe, m: &Architecture, specials: Specials, start: Option<u32>) -> Value {
     match m {
-        Architecture::Transformer(m) => transformer(recipe, m, start),
-        Architecture::Seq2Seq(m) => seq2seq(recipe, m, start),
+        Architecture::Transformer(m) => transformer(recipe, m, specials, start),
+        Architecture::Seq2Seq(m) => seq2seq(recipe, m, specials, start),
     }
 }
 
 /// A recurrent model has no class.
-fn seq2seq(recipe: &Recipe, m: &Seq2Seq, start: Option<u32>) -> Value {
+fn seq2seq(recipe: &Recipe, m: &Seq2Seq, specials: Specials, start: Option<u32>) -> Value {
     json!({
         "model_type": "seqloom",
         "architectures": null,
@@ -45,10 +45,10 @@ fn seq2seq(recipe: &Recipe, m: &Seq2Seq, start: Option<u32>) -> Value {
         "num_hidden_layers": m.layers,
         "dropout": recipe.model.dropout,
         "tie_word_embeddings": m.tie_embeddings,
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "decoder_start_token_id": start.unwrap_or(BOS),
+        "pad_token_id": specials.pad(),
+        "bos_token_id": specials.bos(),
+        "eos_token_id": specials.eos(),
+        "decoder_start_token_id": start.unwrap_or(specials.bos()),
         "dtype": "float32",
         "seqloom": {
             "kind": recipe.model.kind.to_string(),
@@ -62,7 +62,7 @@ fn seq2seq(recipe: &Recipe, m: &Seq2Seq, start: Option<u32>) -> Value {
     })
 }
 
-fn transformer(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
+fn transformer(recipe: &Recipe, m: &Transformer, specials: Specials, start: Option<u32>) -> Value {
     let mut config = json!({
         "model_type": "seqloom",
         "is_encoder_decoder": true,
@@ -86,10 +86,10 @@ fn transformer(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
         "tie_word_embeddings": m.tie_embeddings,
         "max_position_embeddings": positions(recipe, 1),
         "init_std": (m.d_model as f64).powf(-0.5),
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
-        "decoder_start_token_id": start.unwrap_or(BOS),
+        "pad_token_id": specials.pad(),
+        "bos_token_id": specials.bos(),
+        "eos_token_id": specials.eos(),
+        "decoder_start_token_id": start.unwrap_or(specials.bos()),
         "forced_eos_token_id": null,
         "use_cache": true,
         "dtype": "float32",
@@ -103,7 +103,7 @@ fn transformer(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
     });
     let class = class(&recipe.model, m.vocabulary);
     if m.is_decoder_only() {
-        config = gpt2::config(recipe, m);
+        config = gpt2::config(recipe, m, specials);
         if class.is_err() {
             config["model_type"] = "seqloom".into();
             config["architectures"] = Value::Null;
@@ -117,17 +117,21 @@ fn transformer(recipe: &Recipe, m: &Transformer, start: Option<u32>) -> Value {
 
 /// `generation_config.json`: greedy, as `seqloom translate`. transformers counts the token that the decoder starts with,
 /// which without marks is the first of the output.
-pub fn generation_config(recipe: &Recipe, start: Option<u32>) -> Value {
+pub fn generation_config(recipe: &Recipe, specials: Specials, start: Option<u32>) -> Value {
     if recipe.model.kind == ModelKind::Gpt {
-        let ids = json!({ "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": null, "do_sample": true });
-        return ids;
+        return json!({
+            "pad_token_id": specials.pad(),
+            "bos_token_id": specials.bos(),
+            "eos_token_id": specials.end_of_text(),
+            "do_sample": true,
+        });
     }
     let longest = recipe.decode.max_length + usize::from(recipe.data.marks);
     json!({
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": start.is_none().then_some(EOS),
-        "decoder_start_token_id": start.unwrap_or(BOS),
+        "pad_token_id": specials.pad(),
+        "bos_token_id": specials.bos(),
+        "eos_token_id": start.is_none().then_some(specials.eos()),
+        "decoder_start_token_id": start.unwrap_or(specials.bos()),
         "forced_eos_token_id": null,
         "max_length": longest.min(positions(recipe, 1) + 1),
         "num_beams": 1,

@@ -8,7 +8,7 @@ use crate::network::positions;
 use crate::parameters::fit;
 use crate::recipe::{ModelKind, Positions, Recipe};
 use crate::tensor::{Tensor, Type};
-use crate::text::tokenizer::{BOS, EOS, PAD};
+use crate::text::tokenizer::Specials;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -19,7 +19,7 @@ const HEAD: &str = "lm_head.weight";
 const PROJECTIONS: [&str; 3] = ["q_proj", "k_proj", "v_proj"];
 
 /// `config.json`: every field of the class.
-pub(super) fn config(recipe: &Recipe, m: &Transformer) -> Value {
+pub(super) fn config(recipe: &Recipe, m: &Transformer, specials: Specials) -> Value {
     let dropout = recipe.model.dropout;
     json!({
         "model_type": "gpt2",
@@ -41,9 +41,9 @@ pub(super) fn config(recipe: &Recipe, m: &Transformer) -> Value {
         "reorder_and_upcast_attn": false,
         "add_cross_attention": false,
         "tie_word_embeddings": m.tie_embeddings,
-        "pad_token_id": PAD,
-        "bos_token_id": BOS,
-        "eos_token_id": EOS,
+        "pad_token_id": specials.pad(),
+        "bos_token_id": specials.bos(),
+        "eos_token_id": specials.eos(),
         "use_cache": true,
         "dtype": "float32",
         "seqloom": { "positions": recipe.model.positions.to_string(), "bias": m.bias },

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::models::{Architecture, Vocabulary};
 use crate::recipe::{ModelKind, Norm, Positions, Recipe, TokenizerKind};
 use crate::tensor::Tensor;
-use crate::text::tokenizer::{BOS, EOS, Kind, PAD, Tokenizers};
+use crate::text::tokenizer::{BOS, EOS, Kind, PAD, Specials, Tokenizers};
 use serde_json::{Value, json};
 
 /// What the configuration of a Marian, Pegasus or GPT-2 directory says.
@@ -22,6 +22,8 @@ pub struct Foreign {
     one_vocabulary: bool,
     /// What the decoder starts with.
     start: u32,
+    /// What texts end with; nothing where that is not said.
+    end: Value,
     /// What seqloom noted there about positions, biases and marks, should it have written the file.
     noted: Value,
 }
@@ -216,15 +218,15 @@ impl Foreign {
         }
         let start = c.get("decoder_start_token_id").as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or(u32::MAX);
         let vocabularies = [source, target];
-        Ok(Foreign { recipe, notes, file: file.into(), vocabularies, one_vocabulary, start, noted })
+        Ok(Foreign { recipe, notes, file: file.into(), vocabularies, one_vocabulary, start, end: Value::Null, noted })
     }
 
     fn read_gpt2(file: &str, json: Value) -> Result<Foreign> {
         let (recipe, vocabulary, notes) = gpt2::read(file, &json)?;
         recipe.check_model().map_err(|what| Error::Input(format!("{file}: {what}")))?;
-        let noted = json["seqloom"].clone();
+        let (end, noted) = (json["eos_token_id"].clone(), json["seqloom"].clone());
         let vocabularies = [vocabulary; 2];
-        Ok(Foreign { recipe, notes, file: file.into(), vocabularies, one_vocabulary: true, start: BOS, noted })
+        Ok(Foreign { recipe, notes, file: file.into(), vocabularies, one_vocabulary: true, start: BOS, end, noted })
     }
 
     /// Puts tokenizers into the recipe and says how they are used. Errors: they have not as many tokens as the
@@ -263,7 +265,15 @@ impl Foreign {
             Kind::Word => TokenizerKind::Word,
         };
         t.lowercase = lowercase;
-        if !self.recipe.data.marks {
+        let specials = tokenizers.target().specials();
+        let own = specials.eos();
+        if self.recipe.model.kind == ModelKind::Gpt {
+            self.recipe.data.marks = specials == Specials::Marks;
+            if !self.end.is_null() && self.end != json!(own) && self.end != json!([own]) {
+                let (end, token) = (shorten(&self.end), tokenizers.target().token(own));
+                self.notes.push(format!("eos_token_id = {end} is not kept: {token} is {own} in {file}"));
+            }
+        } else if !self.recipe.data.marks {
             let start = tokenizers.target().token(self.start);
             if tokenizers.target().encode(&start) != [self.start] {
                 return Err(Error::Input(format!("{}: decoder_start_token_id is no token of the targets", self.file)));

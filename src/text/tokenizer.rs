@@ -1,11 +1,14 @@
 //! Text to token ids and back, in the `tokenizer.json` format of Hugging Face `tokenizers`.
 //!
 //! Three kinds: byte pair encoding (Sennrich et al., 2016; on bytes, as in GPT-2), which can write every string; single
-//! characters; and words with their punctuation split off. None adds special tokens, and none reads them: `</s>` in a
-//! text is text, so no text can end a sentence early. [`batch`](super::batch) adds the specials.
+//! characters; and words with their punctuation split off. None adds special tokens, and none that was learned here reads
+//! them: `</s>` in a text is text, so no text can end a sentence early. [`batch`](super::batch) adds the specials. GPT-2's own
+//! tokenizer is read, too, which has one special token, and which finds it in texts: [`Specials`].
 
+mod gpt2;
 mod learn;
 mod read;
+mod specials;
 
 use serde_json::{Value, json};
 use tokenizers::decoders::fuse::Fuse;
@@ -21,18 +24,21 @@ use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper, 
 
 use crate::error::{Error, Result};
 use crate::models::Vocabulary;
+use specials::SPECIALS;
 
-/// Id of `<pad>`, which fills a row behind its last token.
+pub use specials::Specials;
+
+/// Id of `<pad>`, which fills a row behind its last token. Where it is another token that does no harm: no length counts it.
 pub const PAD: u32 = 0;
-/// Id of `<s>`, which the decoder reads before the first token.
+/// Id of `<s>`, which the decoder reads before the first token, where there are [`Specials::Marks`].
 pub const BOS: u32 = 1;
-/// Id of `</s>`, which ends every sentence.
+/// Id of `</s>`, which ends every sentence, where there are [`Specials::Marks`].
 pub const EOS: u32 = 2;
 /// Id of `<unk>`, a character or word that the vocabulary of [`Kind::Char`] or [`Kind::Word`] lacks.
 pub const UNK: u32 = 3;
 
-/// The special tokens in the order of their ids.
-const SPECIALS: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
+/// What is wrong with files that are neither.
+const REFUSED: &str = "neither a tokenizer that seqloom wrote nor one like GPT-2's";
 
 /// Every character of its own, line ends included, which `.` would leave out.
 const EVERY_CHARACTER: &str = r"[\s\S]";
@@ -82,6 +88,7 @@ impl Rules {
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     kind: Kind,
+    specials: Specials,
     lowercase: bool,
     inner: Box<tokenizers::Tokenizer>,
 }
@@ -93,35 +100,43 @@ impl Tokenizer {
     /// keep the most frequent characters and words. Ties go to the smaller ids and to what sorts first. Errors: no
     /// text, or a vocabulary that would have nothing but specials.
     pub fn learn<'a>(rules: &Rules, lines: impl Iterator<Item = &'a str>) -> Result<Self> {
-        Ok(Self::assemble(rules.kind, rules.lowercase, learn::model(rules, lines)?))
+        Ok(Self::assemble(rules.kind, Specials::Marks, rules.lowercase, learn::model(rules, lines)?))
     }
 
-    /// Puts the pipeline of `kind` around a model whose first four tokens are the specials.
-    fn assemble(kind: Kind, lowercase: bool, model: impl Into<ModelWrapper>) -> Self {
+    /// Puts the pipeline of `kind` around a model that has these specials where they say.
+    fn assemble(kind: Kind, specials: Specials, lowercase: bool, model: impl Into<ModelWrapper>) -> Self {
         let mut inner = Box::new(tokenizers::Tokenizer::new(model));
         inner.with_normalizer(lowercase.then_some(Lowercase)).expect("no added token is normalized");
         inner.with_pre_tokenizer(Some(pre_tokenizer(kind))).with_decoder(Some(decoder(kind)));
-        inner.with_post_processor(Some(ends_with_eos()));
-        let specials = SPECIALS.map(|token| AddedToken::from(token, true));
-        inner.add_special_tokens(specials).expect("the specials are distinct");
+        if specials == Specials::Marks {
+            inner.with_post_processor(Some(ends_with_eos()));
+        }
+        let tokens: Vec<AddedToken> = specials.texts().iter().map(|token| AddedToken::from(*token, true)).collect();
+        inner.add_special_tokens(tokens).expect("the specials are distinct");
         // Misnamed in the crate: true means that the text of a special token is encoded like any other text.
-        inner.set_encode_special_tokens(true);
-        Self { kind, lowercase, inner }
+        inner.set_encode_special_tokens(specials == Specials::Marks);
+        Self { kind, specials, lowercase, inner }
     }
 
-    /// Reads what [`to_json`](Self::to_json) wrote; `file` is its name for messages.
+    /// Reads what [`to_json`](Self::to_json) wrote, or GPT-2's own; `file` is its name for messages.
     ///
     /// A `tokenizer.json` of another making is refused: ids with holes would index past the embedding, and a foreign
     /// pipeline could produce special tokens from text or lose some of it.
     pub fn from_json(file: &str, text: &str) -> Result<Self> {
         let json: Value = serde_json::from_str(text).map_err(|error| Error::Input(format!("{file}: {error}")))?;
-        read::tokenizer(&json)
-            .map_err(|what| Error::Input(format!("{file}: not a tokenizer that seqloom wrote: {what}")))
+        read::tokenizer(&json).map_err(|what| Error::Input(format!("{file}: {REFUSED}: {what}")))
+    }
+
+    /// Reads GPT-2's `vocab.json` and `merges.txt`, each its name for messages and its text; `<|endoftext|>` comes
+    /// behind the others where the former lacks it. Errors: they are not that, or go with no tokenizer like GPT-2's.
+    pub fn from_vocab_and_merges(vocab: (&str, &str), merges: (&str, &str)) -> Result<Self> {
+        let json = gpt2::from_files(vocab, merges).map_err(Error::Input)?;
+        read::tokenizer(&json).map_err(|what| Error::Input(format!("{} with {}: {REFUSED}: {what}", vocab.0, merges.0)))
     }
 
     /// The `tokenizer.json`, which Hugging Face `tokenizers` opens and which gives the same ids there, but for the text
-    /// of special tokens: that is plain text there only with `encode_special_tokens = True`. Where special tokens are
-    /// asked for, it adds the `</s>` that [`batch`](super::batch) adds here.
+    /// of marks: that is plain text there only with `encode_special_tokens = True`. Where special tokens are asked for, it
+    /// adds the `</s>` that [`batch`](super::batch) adds here.
     pub fn to_json(&self) -> String {
         self.inner.to_string(true).expect("a tokenizer is plain data")
     }
@@ -136,6 +151,19 @@ impl Tokenizer {
     /// The `tokenizer_config.json` beside it, which `transformers.AutoTokenizer` needs. The longest input is the
     /// model's matter, so none is set here (10³⁰ is how that library writes "no limit").
     pub fn config_json(&self) -> String {
+        if let [end] = self.specials.texts() {
+            let config = json!({
+                "tokenizer_class": "GPT2Tokenizer",
+                "bos_token": end,
+                "eos_token": end,
+                // Of the class: nothing is unknown.
+                "unk_token": end,
+                "add_prefix_space": false,
+                "model_max_length": 1e30,
+                "clean_up_tokenization_spaces": false,
+            });
+            return format!("{config:#}\n");
+        }
         let [pad, bos, eos, unk] = SPECIALS;
         let config = json!({
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -152,14 +180,18 @@ impl Tokenizer {
         format!("{config:#}\n")
     }
 
-    /// The ids of `text`: no specials are added, and none but [`UNK`] comes out.
+    /// The ids of `text`: no specials are added, and none comes out but [`UNK`], or `<|endoftext|>` where it is written.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         self.inner.encode_fast(text, false).expect("every kind has a token for everything").get_ids().to_vec()
     }
 
-    /// The ids of a long text, line by line: no token reaches over the end of a line.
+    /// The ids of a long text, line by line: no token reaches over the end of a line. With GPT-2's tokenizer, of which some
+    /// do, they are those of [`encode`](Self::encode).
     pub fn encode_text(&self, text: &str) -> Vec<u32> {
-        text.split_inclusive('\n').flat_map(|line| self.encode(line)).collect()
+        match self.specials {
+            Specials::Marks => text.split_inclusive('\n').flat_map(|line| self.encode(line)).collect(),
+            Specials::EndOfText(_) => gpt2::parts(text).flat_map(|part| self.encode(part)).collect(),
+        }
     }
 
     /// The text of `ids`. Specials and ids outside the vocabulary are skipped; bytes that are not UTF-8, which only a
@@ -185,6 +217,11 @@ impl Tokenizer {
     /// Number of tokens: every id is smaller. At most what [`learn`](Self::learn) was asked for.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
+    }
+
+    /// The special tokens.
+    pub fn specials(&self) -> Specials {
+        self.specials
     }
 
     /// How this tokenizer cuts text.

@@ -5,6 +5,7 @@ mod average;
 mod bench;
 mod correct;
 mod generate;
+mod gpt2;
 mod inspect;
 mod interchange;
 mod lab;

@@ -51,7 +51,7 @@ fn training_refuses_in_one_line_and_writes_nothing() {
         ("tiny.toml --set train.batch_tokens=8", &["batch_tokens"]),
         ("tiny.toml --set model.d_model=65536", &["q_proj.weight", "takes 16384 MiB", "; lower model.d_model"]),
         (
-            "tiny.toml --set model.d_model=2048 --set model.ffn=65536",
+            "tiny.toml --set model.d_model=32768 --set model.ffn=65536",
             &["fc1.weight", "lower model.ffn or model.d_model"],
         ),
         // Recipes.

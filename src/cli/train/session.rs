@@ -13,7 +13,7 @@ use seqloom::text::bleu::corpus_bleu;
 use seqloom::text::chrf::corpus_chrf;
 use seqloom::text::corpus::Pair;
 use seqloom::text::phrasebook::nearest_translations;
-use seqloom::text::tokenizer::{BOS, Tokenizers};
+use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::{Metrics, Trainer};
 use std::path::Path;
 use std::sync::Arc;
@@ -234,13 +234,15 @@ fn sample(
     most: usize,
 ) -> Result<String> {
     let sampling = Sampling { temperature: 0.8, top_k: 0, top_p: 1.0, min_p: 0.0, seed: trainer.recipe.train.seed };
+    let specials = tokenizers.target().specials();
     let mut prompt = tokenizers.target().encode_text(start);
     if prompt.is_empty() {
-        prompt.push(BOS);
+        prompt.push(specials.bos());
     }
     let line = Line { source: vec![], prompt, number: 0 };
     let search = Search::Sample(sampling);
-    let options = Options { search, rules: Rules::default(), most, end: None, scores: false, best: 1, slide: true };
+    let (rules, end) = (Rules::default(), specials.end_of_text());
+    let options = Options { search, rules, most, end, scores: false, best: 1, slide: true };
     let written = block_on(decoder.write(&mut trainer.network, &[line], &options, |_, _| false))?;
     Ok(tokenizers.target().decode(&written[0][0].tokens))
 }

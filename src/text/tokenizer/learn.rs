@@ -11,7 +11,8 @@ use tokenizers::{
     Trainer,
 };
 
-use super::{Kind, Rules, SPECIALS, UNK, pre_tokenizer};
+use super::specials::SPECIALS;
+use super::{Kind, Rules, UNK, pre_tokenizer};
 use crate::error::{Error, Result};
 
 /// A model of the rules' kind that has learned from `lines`; its first four tokens are the specials.
