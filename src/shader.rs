@@ -5,10 +5,11 @@
 //! A line before each module names its file, for messages about its text.
 
 mod languages;
+mod size;
 
 pub use languages::{Bound, Kernel, Translation};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
 use crate::op::{Launch, Shader};
 use std::collections::BTreeMap;
 
@@ -124,7 +125,8 @@ fn set_const(text: &str, name: &str, value: u32) -> Option<String> {
 /// Parses and validates WGSL; a mistake is one line with file, line and column.
 pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
     let at = |place: Option<naga::SourceLocation>, what: String| {
-        let (line, column) = place.map_or((1, 1), |p| (p.line_number as usize, p.line_position));
+        let (line, column) = place.map_or((1, 1), |p| (p.line_number.max(1) as usize, p.line_position));
+        let what = shorten(&what, 300);
         let above = source.lines().take(line - 1).enumerate();
         let module = above.filter_map(|(i, l)| Some((i + 1, l.strip_prefix(FROM)?))).last();
         match module {
@@ -132,6 +134,10 @@ pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::
             None => Error::Input(format!("{name}.wgsl:{line}:{column}: {what}")),
         }
     };
+    if let Some((byte, what)) = size::excess(source) {
+        let span = naga::Span::new(byte as u32, byte as u32 + 1);
+        return Err(at(Some(span.location(source)), what));
+    }
     let module = naga::front::wgsl::parse_str(source).map_err(|e| at(e.location(source), e.message().to_string()))?;
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::SUBGROUP);

@@ -29,6 +29,9 @@ pub struct Correct {
     device: DeviceArgs,
 }
 
+/// Bytes of a word that the model is asked about at most: what is longer takes long to be cut into tokens, and is none.
+const LONGEST: usize = 1 << 16;
+
 /// The words that are left alone: as they are written there, and in other capitals.
 struct Known(HashSet<String>);
 
@@ -57,7 +60,10 @@ pub fn run(args: &Correct) -> Result<ExitCode> {
     let longest = trained_length(&loaded.recipe) - usize::from(loaded.recipe.data.marks);
     // What the model cannot read whole it would not write whole.
     let readable = |tokens: &Vec<u32>| tokens.len() <= longest && !tokens.contains(&UNK);
-    let encoded = asked.into_iter().map(|word| (loaded.tokenizers.source().encode(&word), word));
+    let encoded = asked
+        .into_iter()
+        .filter(|word| word.len() <= LONGEST)
+        .map(|word| (loaded.tokenizers.source().encode(&word), word));
     let (sources, asked): (Vec<Vec<u32>>, Vec<String>) = encoded.filter(|(tokens, _)| readable(tokens)).unzip();
     let written = block_on(loaded.decoder.translate(&mut loaded.network, &sources, &loaded.translation))?;
     let answer = |w: &[seqloom::decode::Written]| {

@@ -4,6 +4,7 @@
 //! characters; and words with their punctuation split off. None adds special tokens, and none reads them: `</s>` in a
 //! text is text, so no text can end a sentence early. [`batch`](super::batch) adds the specials.
 
+mod chunks;
 mod learn;
 mod read;
 
@@ -19,8 +20,9 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
 use crate::models::transformer::Vocabulary;
+pub use chunks::Chunks;
 
 /// Id of `<pad>`, which fills a row behind its last token.
 pub const PAD: u32 = 0;
@@ -115,8 +117,9 @@ impl Tokenizer {
     /// pipeline could produce special tokens from text or lose some of it.
     pub fn from_json(file: &str, text: &str) -> Result<Self> {
         let json: Value = serde_json::from_str(text).map_err(|error| Error::Input(format!("{file}: {error}")))?;
-        read::tokenizer(&json)
-            .map_err(|what| Error::Input(format!("{file}: not a tokenizer that seqloom wrote: {what}")))
+        read::tokenizer(&json).map_err(|what| {
+            Error::Input(format!("{file}: not a tokenizer that seqloom wrote: {}", shorten(&what, 200)))
+        })
     }
 
     /// The `tokenizer.json`, which Hugging Face `tokenizers` opens and which gives the same ids there, but for the text
@@ -157,9 +160,9 @@ impl Tokenizer {
         self.inner.encode_fast(text, false).expect("every kind has a token for everything").get_ids().to_vec()
     }
 
-    /// The ids of a long text, line by line: no token reaches over the end of a line.
+    /// The ids of a long text, [`Chunks`] by chunk: no token reaches over the end of a line.
     pub fn encode_text(&self, text: &str) -> Vec<u32> {
-        text.split_inclusive('\n').flat_map(|line| self.encode(line)).collect()
+        Chunks::new(text).flat_map(|chunk| self.encode(chunk)).collect()
     }
 
     /// The text of `ids`. Specials and ids outside the vocabulary are skipped; bytes that are not UTF-8, which only a
