@@ -122,7 +122,7 @@ fn set_const(text: &str, name: &str, value: u32) -> Option<String> {
     Some(format!("{}const {name}: u32 = {value}u{}", &text[..start], &text[end..]))
 }
 
-/// Parses and validates WGSL; a mistake is one line with file, line and column.
+/// Parses and validates WGSL, whose entry point has the name of the shader; a mistake is one line with file, line and column.
 pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
     let at = |place: Option<naga::SourceLocation>, what: String| {
         let (line, column) = place.map_or((1, 1), |p| (p.line_number.max(1) as usize, p.line_position));
@@ -152,5 +152,9 @@ pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::
         let narrowest = e.spans().min_by_key(|(span, _)| span.to_range().map_or(usize::MAX, |r| r.len()));
         at(narrowest.map(|(span, _)| span.location(source)), what)
     })?;
+    let is_entry = |e: &naga::EntryPoint| e.name == name && e.stage == naga::ShaderStage::Compute;
+    if !module.entry_points.iter().any(is_entry) {
+        return Err(Error::Input(format!("{name}.wgsl: there is no entry point {name}; expected @compute fn {name}")));
+    }
     Ok((module, info))
 }

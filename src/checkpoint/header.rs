@@ -42,6 +42,11 @@ pub(super) fn entries<'a>(
     let header = std::str::from_utf8(header).map_err(|_| "its header is not UTF-8".to_string())?;
     let Header(mut all) =
         serde_json::from_str(header).map_err(|e| format!("its header is wrong: {}", shorten(&e.to_string(), 160)))?;
+    let by_name = |all: &mut Vec<(String, Info)>| all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    by_name(&mut all);
+    if let Some(twice) = all.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(format!("{} is there twice", twice[0].0));
+    }
     all.sort_unstable_by_key(|t| t.1.offsets);
     let mut before = 0;
     for (name, t) in &all {
@@ -73,10 +78,7 @@ pub(super) fn entries<'a>(
     if before != data.len() {
         return Err(format!("its tensors end at byte {before} of {}", data.len()));
     }
-    all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    if let Some(twice) = all.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(format!("{} is there twice", twice[0].0));
-    }
+    by_name(&mut all);
     let entry = |(name, t): (String, Info)| {
         let bytes = &data[t.offsets.0..t.offsets.1];
         Entry { name, dtype: t.dtype.0, dims: t.shape.0, bytes }

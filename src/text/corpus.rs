@@ -232,14 +232,14 @@ impl<'a> Records<'a> {
         let mut fields = Vec::new();
         let (line, before) = (self.line, self.rest.len());
         loop {
-            if before - self.rest.len() > LONGEST_LINE {
-                return Err(too_long(self.name, line, before - self.rest.len()));
-            }
             if fields.len() == MOST_COLUMNS {
                 let name = self.name;
                 return Err(Error::Input(format!("{name}: line {line}: more than {MOST_COLUMNS} columns")));
             }
             fields.push(if self.rest.starts_with('"') { self.quoted()? } else { self.plain().to_owned() });
+            if before - self.rest.len() > LONGEST_LINE {
+                return Err(too_long(self.name, line, before - self.rest.len()));
+            }
             let separator = match self.rest.as_bytes() {
                 [b',' | b'\n', ..] => 1,
                 [b'\r', b'\n', ..] => 2,
