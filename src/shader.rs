@@ -70,8 +70,9 @@ impl Shaders {
             let embedded = LIBRARY.iter().find(|(name, _)| *name == module).map(|(_, text)| *text);
             let file = format!("lib/{module}.wgsl");
             let source = self.replaced.get(&file).map(String::as_str).or(embedded);
-            let source =
-                source.ok_or_else(|| Error::Input(format!("{name}.wgsl: there is no module lib/{module}.wgsl")))?;
+            let source = source.ok_or_else(|| {
+                Error::Input(format!("{name}.wgsl: there is no module lib/{}.wgsl", shorten(&module, 60)))
+            })?;
             text.push_str(&format!("{FROM}{file}\n"));
             self.append(&file, source, &mut text, &mut pending)?;
             seen.push(module);

@@ -3,10 +3,13 @@
 //! Files are UTF-8, with or without a byte order mark, with LF or CRLF line ends. The text of a sentence is kept as it
 //! is, spaces included.
 
+mod records;
+
 use std::collections::HashSet;
 use std::fmt;
 
 use crate::error::{Error, Result};
+use records::Records;
 
 /// A sentence and its translation.
 pub type Pair = (String, String);
@@ -139,12 +142,12 @@ pub fn tsv(name: &str, bytes: &[u8]) -> Result<Corpus> {
 /// If the first record names columns `source` and `target`, it is a header and these are read; otherwise the first two
 /// are. Further columns are ignored; a blank line is a pair of empty sides.
 pub fn csv(name: &str, bytes: &[u8]) -> Result<Corpus> {
-    let mut records = Records { name, rest: text(name, bytes)?, line: 1 };
+    let mut records = Records::new(name, text(name, bytes)?);
     let mut columns = (0, 1);
     let mut rows = Rows::default();
     let mut first = true;
-    while !records.rest.is_empty() {
-        let line = records.line;
+    while !records.is_empty() {
+        let line = records.line();
         let fields = records.next_record()?;
         if std::mem::take(&mut first) {
             let column = |title| fields.iter().position(|field| field.trim().eq_ignore_ascii_case(title));
@@ -218,87 +221,9 @@ pub fn words(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
     }
 }
 
-/// The records of a CSV file that are not yet read.
-struct Records<'a> {
-    name: &'a str,
-    rest: &'a str,
-    /// Number of the line on which `rest` starts, from 1.
-    line: usize,
-}
-
-impl<'a> Records<'a> {
-    /// The fields of the next record, at least one.
-    fn next_record(&mut self) -> Result<Vec<String>> {
-        let mut fields = Vec::new();
-        let (line, before) = (self.line, self.rest.len());
-        loop {
-            if fields.len() == MOST_COLUMNS {
-                let name = self.name;
-                return Err(Error::Input(format!("{name}: line {line}: more than {MOST_COLUMNS} columns")));
-            }
-            fields.push(if self.rest.starts_with('"') { self.quoted()? } else { self.plain().to_owned() });
-            if before - self.rest.len() > LONGEST_LINE {
-                return Err(too_long(self.name, line, before - self.rest.len()));
-            }
-            let separator = match self.rest.as_bytes() {
-                [b',' | b'\n', ..] => 1,
-                [b'\r', b'\n', ..] => 2,
-                // Nothing, or the carriage return that ends a file cut before its line feed.
-                rest => rest.len(),
-            };
-            if self.skip(separator) != "," {
-                return Ok(fields);
-            }
-        }
-    }
-
-    /// A field without quotes around it, up to a comma or the end of the line. Quotes inside are characters.
-    fn plain(&mut self) -> &'a str {
-        let end = self.rest.find([',', '\n']).unwrap_or(self.rest.len());
-        let ends_line = !self.rest[end..].starts_with(',');
-        let field = &self.rest[..end];
-        let field = if ends_line { field.strip_suffix('\r').unwrap_or(field) } else { field };
-        self.skip(field.len())
-    }
-
-    /// A field in quotes, which are taken off; two quotes inside are one.
-    fn quoted(&mut self) -> Result<String> {
-        let opened = self.line;
-        let mut field = String::new();
-        self.skip(1);
-        loop {
-            let Some(quote) = self.rest.find('"') else {
-                return Err(Error::Input(format!("{}: line {opened}: a quote is not closed", self.name)));
-            };
-            field += self.skip(quote);
-            self.skip(1);
-            match self.rest.as_bytes() {
-                [b'"', ..] => field += self.skip(1),
-                [] | [b',' | b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..] => return Ok(field),
-                _ => {
-                    let (name, line) = (self.name, self.line);
-                    return Err(Error::Input(format!(
-                        "{name}: line {line}: text after a closing quote; a quote inside a field is written twice"
-                    )));
-                }
-            }
-        }
-    }
-
-    /// Takes `bytes` bytes off the rest.
-    fn skip(&mut self, bytes: usize) -> &'a str {
-        let (taken, rest) = self.rest.split_at(bytes);
-        self.line += taken.matches('\n').count();
-        self.rest = rest;
-        taken
-    }
-}
-
 /// Bytes of a line that is a sentence or a word, or of a CSV record: what is longer is another kind of file, and would take
 /// a hundred times as much memory before it turned out to have too many tokens.
 const LONGEST_LINE: usize = 1 << 20;
-/// Columns of a CSV file.
-const MOST_COLUMNS: usize = 1000;
 
 fn check_lines(name: &str, text: &str) -> Result<()> {
     match text.lines().enumerate().find(|(_, line)| line.len() > LONGEST_LINE) {

@@ -281,7 +281,15 @@ fn check(bytes: &[u8]) {
                 continue;
             }
         };
-        let reference = reference.as_ref().expect("what is read here is a safetensors file");
+        let reference = match &reference {
+            Ok(reference) => reference,
+            // Of a field that it does not know the crate reads the numbers and lists; here they are passed over.
+            Err(e) => {
+                let why = e.to_string();
+                assert!(["number out of range", "recursion limit"].iter().any(|what| why.contains(what)), "{why}");
+                continue;
+            }
+        };
         assert_eq!(reference.len(), tensors.len());
         assert!(tensors.windows(2).all(|pair| pair[0].0 < pair[1].0));
         for (name, tensor) in tensors {

@@ -112,10 +112,8 @@ fn named_files_are_refused_with_a_reason() {
 fn large_vocabularies_take_what_they_explain() {
     let mut json: Value = serde_json::from_str(&good()[1]).expect("JSON");
     let vocab = json["model"]["vocab"].as_object_mut().expect("a vocabulary");
-    let mut id = vocab.len();
-    for c in (0x4e00..0x9fff).filter_map(char::from_u32) {
+    for (id, c) in (vocab.len()..).zip((0x4e00..0x9fff).filter_map(char::from_u32)) {
         vocab.insert(c.into(), json!(id));
-        id += 1;
     }
     assert_eq!(check(&json.to_string()), None);
 }

@@ -5,6 +5,7 @@ mod average;
 mod bench;
 mod correct;
 mod generate;
+mod hostile;
 mod inspect;
 mod interchange;
 mod lab;
