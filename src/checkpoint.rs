@@ -1,10 +1,12 @@
 //! Named tensors as safetensors bytes: load(save(x)) == x, bit for bit.
 
+mod header;
+
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor, Type};
 use half::{bf16, f16};
+use safetensors::Dtype;
 use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The bytes of a safetensors file with these tensors, marked as PyTorch's so that transformers opens it. Errors: two of
@@ -28,48 +30,53 @@ pub fn save<'a>(tensors: impl IntoIterator<Item = &'a (String, Tensor)>) -> Resu
     safetensors::serialize(views, Some(metadata)).map_err(|e| Error::Run(format!("a checkpoint cannot be stored: {e}")))
 }
 
+/// Bytes of a number of the types that can be read.
+fn size(dtype: &str) -> Option<usize> {
+    match dtype {
+        "F32" | "U32" => Some(4),
+        "F16" | "BF16" => Some(2),
+        _ => None,
+    }
+}
+
 /// The tensors of a safetensors file, by name. Errors: the bytes are not one, or hold a type that is not ours; `file`
 /// is for the message.
 pub fn load(file: &str, bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
     let wrong = |why: String| Error::Input(format!("{file}: not a safetensors file of this program: {why}"));
-    let parsed = SafeTensors::deserialize(bytes).map_err(|e| wrong(e.to_string()))?;
-    let mut tensors = vec![];
-    for (name, view) in parsed.tensors() {
-        let dtype = match view.dtype() {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::U32 => DType::U32,
-            other => return Err(wrong(format!("{name} is {other:?}"))),
+    let tensor = |t: header::Entry| {
+        let dtype = match t.dtype.as_str() {
+            "F32" => DType::F32,
+            "F16" => DType::F16,
+            "U32" => DType::U32,
+            other => return Err(wrong(format!("{} is {other}", t.name))),
         };
-        tensors.push((name, Tensor::from_bytes(&Type { dims: view.shape().to_vec(), dtype }, view.data())));
-    }
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(tensors)
+        Ok((t.name, Tensor::from_bytes(&Type { dims: t.dims, dtype }, t.bytes)))
+    };
+    header::entries(bytes, size).map_err(wrong)?.into_iter().map(tensor).collect()
 }
 
 /// The tensors of a safetensors file whose numbers are stored as f32, f16 or bf16, by name and as f32. Errors: the
 /// bytes are not such a file; `file` is for the message.
 pub fn load_f32(file: &str, bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
-    let parsed = SafeTensors::deserialize(bytes)
-        .map_err(|e| Error::Input(format!("{file}: not a safetensors file, or a damaged one: {e}")))?;
-    let mut tensors = vec![];
-    for (name, view) in parsed.iter() {
-        let bytes = view.data();
-        let halves = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
-        let tensor = match view.dtype() {
-            Dtype::F32 => Tensor::from_bytes(&Type::f32(view.shape()), bytes),
-            Dtype::F16 => Tensor::f32(view.shape(), halves().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
-            Dtype::BF16 => Tensor::f32(view.shape(), halves().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
-            // GPT-2's causal mask, which old versions of transformers stored.
-            Dtype::BOOL | Dtype::U8 if name.ends_with(".attn.bias") => continue,
+    let tensor = |t: header::Entry| {
+        // GPT-2's causal mask, which old versions of transformers stored.
+        if matches!(t.dtype.as_str(), "BOOL" | "U8") && t.name.ends_with(".attn.bias") {
+            return Ok(None);
+        }
+        let halves = || t.bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+        let tensor = match t.dtype.as_str() {
+            "F32" => Tensor::from_bytes(&Type::f32(t.dims), t.bytes),
+            "F16" => Tensor::f32(t.dims, halves().map(|b| f16::from_le_bytes(b).to_f32()).collect()),
+            "BF16" => Tensor::f32(t.dims, halves().map(|b| bf16::from_le_bytes(b).to_f32()).collect()),
             other => {
-                return Err(Error::Input(format!("{file}: {name} is {other:?}; F32, F16 and BF16 can be read")));
+                return Err(Error::Input(format!("{file}: {} is {other}; F32, F16 and BF16 can be read", t.name)));
             }
         };
-        tensors.push((name.to_string(), tensor));
-    }
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(tensors)
+        Ok(Some((t.name, tensor)))
+    };
+    let entries = header::entries(bytes, size)
+        .map_err(|why| Error::Input(format!("{file}: not a safetensors file, or a damaged one: {why}")))?;
+    entries.into_iter().filter_map(|entry| tensor(entry).transpose()).collect()
 }
 
 /// The mean of several sets of tensors, name by name: sums in f64, rounded once.

@@ -8,6 +8,7 @@
 mod export;
 mod gpt2;
 mod import;
+mod index;
 mod tensors;
 
 use crate::models::Vocabulary;
@@ -15,6 +16,7 @@ use crate::recipe::{Model, ModelKind, Norm, Positions};
 
 pub use export::{config, generation_config, model_file};
 pub use import::Foreign;
+pub use index::shards;
 pub use tensors::parameters;
 
 /// A class of transformers.

@@ -5,10 +5,11 @@
 //! A line before each module names its file, for messages about its text.
 
 mod languages;
+mod size;
 
 pub use languages::{Bound, Kernel, Translation};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
 use crate::op::{Launch, Shader};
 use std::collections::BTreeMap;
 
@@ -70,8 +71,9 @@ impl Shaders {
             let embedded = LIBRARY.iter().find(|(name, _)| *name == module).map(|(_, text)| *text);
             let file = format!("lib/{module}.wgsl");
             let source = self.replaced.get(&file).map(String::as_str).or(embedded);
-            let source =
-                source.ok_or_else(|| Error::Input(format!("{name}.wgsl: there is no module lib/{module}.wgsl")))?;
+            let source = source.ok_or_else(|| {
+                Error::Input(format!("{name}.wgsl: there is no module lib/{}.wgsl", shorten(&module, 60)))
+            })?;
             text.push_str(&format!("{FROM}{file}\n"));
             self.append(&file, source, &mut text, &mut pending)?;
             seen.push(module);
@@ -122,10 +124,11 @@ fn set_const(text: &str, name: &str, value: u32) -> Option<String> {
     Some(format!("{}const {name}: u32 = {value}u{}", &text[..start], &text[end..]))
 }
 
-/// Parses and validates WGSL; a mistake is one line with file, line and column.
+/// Parses and validates WGSL, whose entry point has the name of the shader; a mistake is one line with file, line and column.
 pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
     let at = |place: Option<naga::SourceLocation>, what: String| {
-        let (line, column) = place.map_or((1, 1), |p| (p.line_number as usize, p.line_position));
+        let (line, column) = place.map_or((1, 1), |p| (p.line_number.max(1) as usize, p.line_position));
+        let what = shorten(&what, 300);
         let above = source.lines().take(line - 1).enumerate();
         let module = above.filter_map(|(i, l)| Some((i + 1, l.strip_prefix(FROM)?))).last();
         match module {
@@ -133,6 +136,10 @@ pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::
             None => Error::Input(format!("{name}.wgsl:{line}:{column}: {what}")),
         }
     };
+    if let Some((byte, what)) = size::excess(source) {
+        let span = naga::Span::new(byte as u32, byte as u32 + 1);
+        return Err(at(Some(span.location(source)), what));
+    }
     let module = naga::front::wgsl::parse_str(source).map_err(|e| at(e.location(source), e.message().to_string()))?;
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::SUBGROUP);
@@ -147,5 +154,9 @@ pub fn validate(name: &str, source: &str) -> Result<(naga::Module, naga::valid::
         let narrowest = e.spans().min_by_key(|(span, _)| span.to_range().map_or(usize::MAX, |r| r.len()));
         at(narrowest.map(|(span, _)| span.location(source)), what)
     })?;
+    let is_entry = |e: &naga::EntryPoint| e.name == name && e.stage == naga::ShaderStage::Compute;
+    if !module.entry_points.iter().any(is_entry) {
+        return Err(Error::Input(format!("{name}.wgsl: there is no entry point {name}; expected @compute fn {name}")));
+    }
     Ok((module, info))
 }

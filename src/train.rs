@@ -267,7 +267,7 @@ impl Trainer {
         Ok(all)
     }
 
-    /// Puts a run back where a checkpoint left it. Errors: a tensor is missing or of another shape.
+    /// Puts a run back where a checkpoint left it. Errors: a tensor is missing or of another shape, or no run can stand there.
     pub fn restore(
         &mut self,
         file: &str,
@@ -275,6 +275,7 @@ impl Trainer {
         moments: &[(String, Tensor)],
         progress: Progress,
     ) -> Result<()> {
+        progress.check(file)?;
         self.network.write_parameters(file, parameters)?;
         for which in 1..3 {
             let prefix = format!("moment{which}.");

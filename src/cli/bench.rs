@@ -17,7 +17,7 @@ use measure::{times, wrong};
 use pollster::block_on;
 use row::{Candidate, Row, Widths};
 use seqloom::case::Draw;
-use seqloom::error::{Error, Result};
+use seqloom::error::{Error, Result, shorten};
 use seqloom::gpu::Gpu;
 use seqloom::large::Large;
 use seqloom::op::{Adapter, Launch};
@@ -108,7 +108,7 @@ pub fn run(args: &Bench) -> Result<ExitCode> {
     eprintln!("device: {device}");
     let mut bare = limits::bare(&found, &options)?;
     if let Some(baseline) = baseline.as_ref().filter(|b| b.device != device) {
-        eprintln!("warning: the baseline was taken on {}", baseline.device);
+        eprintln!("warning: the baseline was taken on {}", shorten(&baseline.device, 100));
     }
     let candidates = candidates(args, &gpu.limits().adapter)?;
     let widths = Widths::of(&candidates);

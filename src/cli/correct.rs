@@ -28,6 +28,9 @@ pub struct Correct {
     device: DeviceArgs,
 }
 
+/// Bytes of a word that the model is asked about at most: what is longer takes long to be cut into tokens, and is none.
+const LONGEST: usize = 1 << 16;
+
 /// The words that are left alone: as they are written there, and in other capitals.
 struct Known(HashSet<String>);
 
@@ -57,7 +60,10 @@ pub fn run(args: &Correct) -> Result<ExitCode> {
     // What the model cannot read whole it would not write whole.
     let unk = loaded.tokenizers.source().specials().unk();
     let readable = |tokens: &Vec<u32>| tokens.len() <= longest && tokens.iter().all(|t| Some(*t) != unk);
-    let encoded = asked.into_iter().map(|word| (loaded.tokenizers.source().encode(&word), word));
+    let encoded = asked
+        .into_iter()
+        .filter(|word| word.len() <= LONGEST)
+        .map(|word| (loaded.tokenizers.source().encode(&word), word));
     let (sources, asked): (Vec<Vec<u32>>, Vec<String>) = encoded.filter(|(tokens, _)| readable(tokens)).unzip();
     let written = block_on(loaded.decoder.translate(&mut loaded.network, &sources, &loaded.translation))?;
     let answer = |w: &[seqloom::decode::Written]| {

@@ -8,7 +8,7 @@ use seqloom::text::copy::copy;
 use seqloom::text::corpus::{self, Corpus, Pair};
 use seqloom::text::phrasebook::phrasebook;
 use seqloom::text::tasks::{addition, reverse, sort};
-use seqloom::text::tokenizer::{Kind, Rules, Specials, Tokenizer, Tokenizers};
+use seqloom::text::tokenizer::{Chunks, Kind, Rules, Specials, Tokenizer, Tokenizers};
 use seqloom::text::typos::typos;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -94,7 +94,7 @@ impl Data {
         let rules = Rules { kind, vocab_size: t.vocab_size, lowercase: t.lowercase, min_frequency: t.min_frequency };
         let pairs = match self {
             Data::Text(text) => {
-                return Ok(Tokenizers::Shared(Tokenizer::learn(&rules, text.train.split_inclusive('\n'))?));
+                return Ok(Tokenizers::Shared(Tokenizer::learn(&rules, Chunks::new(&text.train))?));
             }
             Data::Pairs(pairs) => &pairs.train,
         };

@@ -2,7 +2,7 @@
 
 use seqloom::error::{Error, Result};
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
 fn why(e: &std::io::Error) -> String {
@@ -21,9 +21,34 @@ fn why(e: &std::io::Error) -> String {
     }
 }
 
-/// The bytes of a file.
+/// What a file of settings has at most, in bytes: parsed, it takes many times as much.
+pub const SETTINGS: u64 = 1 << 20;
+/// What a file has at most that lists things: tokens, tensors, times.
+pub const LIST: u64 = 32 << 20;
+
+/// The bytes of a file. Errors: there is none, or something that has no end.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(cannot_read(path))
+    let length = length(path)?;
+    let mut bytes = vec![];
+    // What the file claims may be more than there is memory.
+    bytes.try_reserve_exact(usize::try_from(length).unwrap_or(usize::MAX)).map_err(|_| {
+        Error::Input(format!("cannot read {}: its {length} bytes do not fit into memory", path.display()))
+    })?;
+    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(cannot_read(path))?;
+    Ok(bytes)
+}
+
+/// Bytes of a file. A pipe or a device would be waited for, perhaps for ever.
+fn length(path: &Path) -> Result<u64> {
+    let found = fs::metadata(path).map_err(cannot_read(path))?;
+    match (found.is_file(), found.is_dir()) {
+        (true, _) => Ok(found.len()),
+        (_, true) => Err(cannot_read(path)(ErrorKind::IsADirectory.into())),
+        _ => Err(Error::Input(format!(
+            "cannot read {}: it is a pipe or a device, expected a file; write what comes out of it to a file first",
+            path.display()
+        ))),
+    }
 }
 
 fn cannot_read(path: &Path) -> impl Fn(std::io::Error) -> Error + '_ {
@@ -36,8 +61,15 @@ pub fn print(line: std::fmt::Arguments) -> Result<()> {
         .map_err(|e| Error::Input(format!("standard output cannot be written: {}", why(&e))))
 }
 
-/// The text of a file.
-pub fn read_text(path: &Path) -> Result<String> {
+/// The text of a file. Errors: it has more than `most` bytes, so it is something else.
+pub fn read_text(path: &Path, most: u64) -> Result<String> {
+    let length = length(path)?;
+    if length > most {
+        return Err(Error::Input(format!(
+            "cannot read {}: it has {length} bytes, and what is expected here has at most {most}; is it another file?",
+            path.display()
+        )));
+    }
     String::from_utf8(read(path)?).map_err(|e| {
         Error::Input(format!("{}: invalid UTF-8 at byte {}", path.display(), e.utf8_error().valid_up_to()))
     })
@@ -211,7 +243,7 @@ pub fn shaders(dir: &Path) -> Result<Vec<(String, String)>> {
     let mut files = vec![];
     for (prefix, dir) in [("", dir.to_path_buf()), ("lib/", dir.join("lib"))] {
         for name in list(&dir)?.into_iter().filter(|n| n.ends_with(".wgsl")) {
-            files.push((format!("{prefix}{name}"), read_text(&dir.join(&name))?));
+            files.push((format!("{prefix}{name}"), read_text(&dir.join(&name), SETTINGS)?));
         }
     }
     match files.is_empty() {

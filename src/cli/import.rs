@@ -4,14 +4,13 @@ use super::run_dir::RunDir;
 use super::{data, files};
 use clap::Args;
 use seqloom::checkpoint;
-use seqloom::error::{Error, Result};
-use seqloom::interchange::Foreign;
+use seqloom::error::{Error, Result, shorten};
+use seqloom::interchange::{self, Foreign};
 use seqloom::models::Architecture;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
 use seqloom::text::tokenizer::{Tokenizer, Tokenizers};
-use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -65,20 +64,21 @@ pub fn run(args: &Import) -> Result<ExitCode> {
 pub fn read(dir: &Path) -> Result<Model> {
     let names = files::list(dir)?;
     let has = |name: &str| names.iter().any(|n| n == name);
-    let text = |name: &str| -> Result<(String, String)> {
+    let text = |name: &str, most: u64| -> Result<(String, String)> {
         let path = dir.join(name);
-        Ok((path.display().to_string(), files::read_text(&path)?))
+        Ok((path.display().to_string(), files::read_text(&path, most)?))
     };
-    let config = text("config.json")?;
-    let generation = if has("generation_config.json") { Some(text("generation_config.json")?) } else { None };
+    let settings = |name: &str| text(name, files::SETTINGS);
+    let config = settings("config.json")?;
+    let generation = if has("generation_config.json") { Some(settings("generation_config.json")?) } else { None };
     let borrowed = generation.as_ref().map(|(file, text)| (file.as_str(), text.as_str()));
     let mut foreign = Foreign::read((&config.0, &config.1), borrowed)?;
-    let tokenizer = |name: &str| text(name).and_then(|(file, text)| Tokenizer::from_json(&file, &text));
+    let tokenizer = |name: &str| text(name, files::LIST).and_then(|(file, text)| Tokenizer::from_json(&file, &text));
     let (vocab, merges) = ("vocab.json", "merges.txt");
     let (name, tokenizers) = match (has("tokenizer.json"), has("source_tokenizer.json")) {
         (true, _) => ("tokenizer.json", Tokenizers::Shared(tokenizer("tokenizer.json")?)),
         _ if has(vocab) && has(merges) => {
-            let [(vocab_file, tokens), (merges_file, pairs)] = [text(vocab)?, text(merges)?];
+            let [(vocab_file, tokens), (merges_file, pairs)] = [text(vocab, files::LIST)?, text(merges, files::LIST)?];
             let tokenizer = Tokenizer::from_vocab_and_merges((&vocab_file, &tokens), (&merges_file, &pairs))?;
             (vocab, Tokenizers::Shared(tokenizer))
         }
@@ -125,33 +125,20 @@ fn read_tensors(dir: &Path, names: &[String]) -> Result<(String, Vec<(String, Te
         };
     }
     let file = dir.join(index).display().to_string();
-    let shards = read_index(&file, &files::read_text(&dir.join(index))?)?;
+    let shards = interchange::shards(&file, &files::read_text(&dir.join(index), files::LIST)?)?;
     let mut tensors = vec![];
     for (shard, wanted) in shards {
         let mut found = load(&shard)?;
         found.retain(|(name, _)| wanted.contains(name));
-        if let Some(name) = wanted.iter().find(|name| !found.iter().any(|(n, _)| n == *name)) {
+        let names: BTreeSet<&String> = found.iter().map(|(name, _)| name).collect();
+        if let Some(name) = wanted.iter().find(|name| !names.contains(name)) {
             return Err(Error::Input(format!(
-                "{}: {name} is missing, {index} says it is there",
-                dir.join(shard).display()
+                "{}: {} is missing, {index} says it is there",
+                dir.join(shard).display(),
+                shorten(name, 100)
             )));
         }
         tensors.extend(found);
     }
     Ok((file, tensors))
-}
-
-/// The tensors' names by shard.
-fn read_index(file: &str, text: &str) -> Result<BTreeMap<String, Vec<String>>> {
-    let wrong = |what: String| Error::Input(format!("{file}: {what}"));
-    let json: Value = serde_json::from_str(text).map_err(|e| wrong(format!("not JSON: {e}")))?;
-    let map = json["weight_map"].as_object().ok_or_else(|| wrong("weight_map is missing".into()))?;
-    let mut shards = BTreeMap::<String, Vec<String>>::new();
-    for (tensor, shard) in map {
-        let name = shard.as_str().filter(|n| n.ends_with(".safetensors") && !n.contains(['/', '\\', ':']));
-        let name =
-            name.ok_or_else(|| wrong(format!("weight_map: {tensor} is in {shard}, which is no shard beside it")))?;
-        shards.entry(name.into()).or_default().push(tensor.clone());
-    }
-    Ok(shards)
 }

@@ -52,8 +52,9 @@ impl Report {
     /// Goes on after `step` steps and `seconds` seconds; rows of later steps, which a killed run may have left, go.
     pub fn new(run: &RunDir, step: u64, steps: u64, seconds: f64) -> Result<Report> {
         let path = run.path("metrics.jsonl");
-        let text = if path.exists() { files::read_text(&path)? } else { String::new() };
-        let rows = text.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok());
+        let text = if path.exists() { files::read_text(&path, u64::MAX)? } else { String::new() };
+        // A row has a few hundred bytes; what is longer is none.
+        let rows = text.lines().filter(|l| l.len() < 1 << 16).filter_map(|l| serde_json::from_str::<Value>(l).ok());
         let rows: Vec<Value> = rows.filter(|r| r["step"].as_u64().is_some_and(|s| s <= step)).collect();
         let bar = std::io::stderr().is_terminal().then(|| {
             let style =

@@ -2,7 +2,7 @@
 
 use super::files;
 use seqloom::checkpoint;
-use seqloom::error::{Error, Result};
+use seqloom::error::{Error, Result, shorten};
 use seqloom::interchange;
 use seqloom::models::Architecture;
 use seqloom::recipe::Recipe;
@@ -168,7 +168,7 @@ impl RunDir {
             let hint = if has("config.json") { "; 'seqloom import' makes one of a model of transformers" } else { "" };
             return Err(Error::Input(format!("{dir} is not a model directory: it holds no recipe.toml{hint}")));
         }
-        let text = files::read_text(&path)?;
+        let text = files::read_text(&path, files::SETTINGS)?;
         Recipe::parse_stored(&path.display().to_string(), &text)
     }
 
@@ -185,7 +185,7 @@ impl RunDir {
     pub fn tokenizers(&self, recipe: &Recipe) -> Result<Tokenizers> {
         let read = |name: &str| {
             let path = self.path(name);
-            Tokenizer::from_json(&path.display().to_string(), &files::read_text(&path)?)
+            Tokenizer::from_json(&path.display().to_string(), &files::read_text(&path, files::LIST)?)
         };
         Ok(match recipe.tokenizer.shared {
             true => Tokenizers::Shared(read("tokenizer.json")?),
@@ -247,9 +247,10 @@ impl RunDir {
         let file = dir.display().to_string();
         let tensors =
             |name: &str| checkpoint::load(&dir.join(name).display().to_string(), &files::read(&dir.join(name))?);
-        let state = files::read_text(&dir.join("training_state.json"))?;
-        let state = serde_json::from_str(&state)
-            .map_err(|e| Error::Input(format!("{file}/training_state.json: not a training state: {e}")))?;
+        let state = files::read_text(&dir.join("training_state.json"), files::SETTINGS)?;
+        let state = serde_json::from_str(&state).map_err(|e| {
+            Error::Input(format!("{file}/training_state.json: not a training state: {}", shorten(&e.to_string(), 160)))
+        })?;
         let parameters = tensors("model.safetensors")?;
         let moments = tensors("training_state.safetensors")?;
         Ok(Some((file, Checkpoint { parameters, moments, state })))

@@ -18,7 +18,7 @@ use pollster::block_on;
 use profile::Profile;
 use seqloom::decode::Decoder;
 use seqloom::device::Device;
-use seqloom::error::{Error, Result};
+use seqloom::error::{Error, Result, shorten};
 use seqloom::interchange;
 use seqloom::models::{Architecture, Vocabulary};
 use seqloom::network::{Network, positions};
@@ -227,7 +227,8 @@ fn restore(run: &RunDir, trainer: &mut Trainer, state: &mut TrainingState) -> Re
         return Err(Error::Input(format!("{file}: the data is not what it was; use another --out, or --fresh")));
     }
     if checkpoint.state.device != state.device {
-        eprintln!("warning: the run was on {}; sums are rounded differently here", checkpoint.state.device);
+        let device = shorten(&checkpoint.state.device, 100);
+        eprintln!("warning: the run was on {device}; sums are rounded differently here");
     }
     if checkpoint.state.shaders != state.shaders {
         let (was, is) = match (checkpoint.state.shaders.as_str(), state.shaders.as_str()) {

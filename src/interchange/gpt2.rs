@@ -2,6 +2,7 @@
 //! are one matrix, and every layer has biases.
 
 use super::export::computed_positions;
+use super::import::shorten;
 use crate::error::{Error, Result};
 use crate::models::transformer::Transformer;
 use crate::network::positions;
@@ -193,7 +194,8 @@ pub(super) fn parameters(
 /// tokens, and what only training would notice. Errors: it asks for something that there is not here; one line.
 pub(super) fn read(file: &str, json: &Value) -> Result<(Recipe, usize, Vec<String>)> {
     let get = |key: &str, default: Value| json.get(key).filter(|v| !v.is_null()).cloned().unwrap_or(default);
-    let wrong = |key: &str, value: &Value, what: &str| Error::Input(format!("{file}: {key} is {value}, {what}"));
+    let wrong =
+        |key: &str, value: &Value, what: &str| Error::Input(format!("{file}: {key} is {}, {what}", shorten(value)));
     for (key, only) in
         [("scale_attn_weights", true), ("scale_attn_by_inverse_layer_idx", false), ("add_cross_attention", false)]
     {
@@ -222,7 +224,8 @@ pub(super) fn read(file: &str, json: &Value) -> Result<(Recipe, usize, Vec<Strin
     }
     let other = ["embd_pdrop", "attn_pdrop"].map(|key| (key, get(key, json!(0.1))));
     let other = other.iter().filter(|(_, p)| p.as_f64() != dropout.as_f64());
-    let notes = other.map(|(key, p)| format!("{key} = {p} is not kept: model.dropout is for all of them")).collect();
+    let notes =
+        other.map(|(key, p)| format!("{key} = {} is not kept: model.dropout is for all of them", shorten(p))).collect();
     let tokens = get("vocab_size", json!(50257));
     let vocabulary = tokens.as_u64().and_then(|n| usize::try_from(n).ok());
     let vocabulary = vocabulary.ok_or_else(|| wrong("vocab_size", &tokens, "expected a whole number"))?;

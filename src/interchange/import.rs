@@ -2,7 +2,7 @@
 
 use super::tensors::are_positions;
 use super::{Class, NORM_EPS, gpt2, parameters};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::models::{Architecture, Vocabulary};
 use crate::recipe::{ModelKind, Norm, Positions, Recipe, TokenizerKind};
 use crate::tensor::Tensor;
@@ -124,12 +124,8 @@ impl Config<'_> {
     }
 }
 
-fn shorten(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
+pub(super) fn shorten(value: &Value) -> String {
+    error::shorten(&value.to_string(), 60)
 }
 
 /// What a class takes for a field that `config.json` does not mention (transformers 5).

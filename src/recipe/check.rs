@@ -1,6 +1,7 @@
 //! What one key alone cannot tell: keys that must fit each other.
 
 use super::{Attention, Builtin, Init, ModelKind, Norm, Optimizer, Positions, Recipe, Schedule};
+use crate::error::shorten;
 
 /// The keys that say where the training data is.
 pub(super) const SOURCES: [&str; 6] =
@@ -136,7 +137,7 @@ pub(super) fn is_directory_name(name: &str) -> bool {
 fn name(recipe: &Recipe) -> Option<Conflict> {
     let text = || {
         let rule = "letters, digits, and between them ' ', '-', '_' and '.'";
-        format!("name: {:?} cannot be the name of a directory; use {rule}", recipe.name)
+        format!("name: \"{}\" cannot be the name of a directory; use {rule}", shorten(&recipe.name, 60))
     };
     (!is_directory_name(&recipe.name)).then(|| Conflict { keys: vec!["name"], text: text() })
 }

@@ -3,6 +3,9 @@
 use super::SECTIONS;
 use super::table::Key;
 
+/// What is longer, in bytes, is no slip of the finger.
+const LONGEST: usize = 100;
+
 /// The key of "section.name".
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     keys().find(|key| key.path == path)
@@ -12,6 +15,9 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
 pub(super) fn unknown_key(path: &str) -> String {
     let split = |path| str::rsplit_once(path, '.').unwrap_or(("", path));
     let (section, name) = split(path);
+    if path.len() > LONGEST {
+        return unknown(&format!("key {}", shorten(path)), None);
+    }
     // The right name in the wrong section is one mistake, however the sections are spelled.
     let mistakes = |key: &Key| distance(name, key.name) + usize::from(split(key.path).0 != section);
     let nearest = keys().min_by_key(|key| mistakes(key)).filter(|key| mistakes(key) <= allowed_mistakes(path));
@@ -20,6 +26,9 @@ pub(super) fn unknown_key(path: &str) -> String {
 
 /// What to say of a section that is not there, with the nearest one that is.
 pub(super) fn unknown_section(name: &str) -> String {
+    if name.len() > LONGEST {
+        return unknown(&format!("section [{}]", shorten(name)), None);
+    }
     let sections = SECTIONS.iter().map(|section| section.name).filter(|section| !section.is_empty());
     let nearest = sections.min_by_key(|section| distance(section, name));
     let nearest = nearest.filter(|section| distance(section, name) <= allowed_mistakes(name));

@@ -3,10 +3,13 @@
 //! Files are UTF-8, with or without a byte order mark, with LF or CRLF line ends. The text of a sentence is kept as it
 //! is, spaces included.
 
+mod records;
+
 use std::collections::HashSet;
 use std::fmt;
 
 use crate::error::{Error, Result};
+use records::Records;
 
 /// A sentence and its translation.
 pub type Pair = (String, String);
@@ -52,30 +55,49 @@ impl fmt::Display for Report {
 
 impl Corpus {
     /// Drops the rows with a blank side; `name` is where they came from.
-    fn new(name: &str, rows: Vec<Pair>) -> Result<Self> {
-        let mut report = Report { lines: rows.len(), ..Report::default() };
-        let is_full = |(source, target): &Pair| !source.trim().is_empty() && !target.trim().is_empty();
-        let pairs: Vec<Pair> = rows.into_iter().filter(is_full).collect();
+    fn new(name: &str, rows: Rows) -> Result<Self> {
+        let Rows { lines, pairs } = rows;
         if pairs.is_empty() {
             return Err(Error::Input(format!("{name}: no pair has text on both sides")));
         }
-        report.empty = report.lines - pairs.len();
-        report.duplicates = pairs.len() - pairs.iter().collect::<HashSet<_>>().len();
-        Ok(Self { pairs, report })
+        let empty = lines - pairs.len();
+        let duplicates = pairs.len() - pairs.iter().collect::<HashSet<_>>().len();
+        Ok(Self { pairs, report: Report { lines, empty, duplicates, ..Report::default() } })
+    }
+}
+
+/// What was read so far: a blank line is counted, and takes nothing.
+#[derive(Default)]
+struct Rows {
+    lines: usize,
+    pairs: Vec<Pair>,
+}
+
+impl Rows {
+    fn push(&mut self, source: &str, target: &str) {
+        self.lines += 1;
+        if !source.trim().is_empty() && !target.trim().is_empty() {
+            self.pairs.push((source.to_owned(), target.to_owned()));
+        }
     }
 }
 
 /// Two files of which line n of one translates line n of the other.
 pub fn parallel(source_name: &str, source: &[u8], target_name: &str, target: &[u8]) -> Result<Corpus> {
-    let (sources, targets) = (lines(source_name, source)?, lines(target_name, target)?);
-    if sources.len() != targets.len() {
+    let (sources, targets) = (text(source_name, source)?, text(target_name, target)?);
+    check_lines(source_name, sources)?;
+    check_lines(target_name, targets)?;
+    let counts = [sources, targets].map(|text| text.lines().count());
+    if counts[0] != counts[1] {
         return Err(Error::Input(format!(
             "{source_name} has {} lines and {target_name} has {}: line n of one must translate line n of the other",
-            thousands(sources.len()),
-            thousands(targets.len())
+            thousands(counts[0]),
+            thousands(counts[1])
         )));
     }
-    Corpus::new(&format!("{source_name} and {target_name}"), sources.into_iter().zip(targets).collect())
+    let mut rows = Rows::default();
+    sources.lines().zip(targets.lines()).for_each(|(source, target)| rows.push(source, target));
+    Corpus::new(&format!("{source_name} and {target_name}"), rows)
 }
 
 /// A file of text, as it is.
@@ -100,15 +122,18 @@ pub fn split_text<'a>(name: &str, text: &'a str, fraction: f64) -> Result<(&'a s
 /// One pair per line, source and target separated by a tab. Further columns are ignored; a blank line is a pair of
 /// empty sides.
 pub fn tsv(name: &str, bytes: &[u8]) -> Result<Corpus> {
-    let row = |(i, line): (usize, &str)| {
+    let text = text(name, bytes)?;
+    check_lines(name, text)?;
+    let mut rows = Rows::default();
+    for (i, line) in text.lines().enumerate() {
         let mut columns = line.split('\t');
         match (columns.next(), columns.next()) {
-            (Some(source), Some(target)) => Ok((source.to_owned(), target.to_owned())),
-            _ if line.trim().is_empty() => Ok(Pair::default()),
-            _ => Err(too_few_columns(name, i + 1, "a tab")),
+            (Some(source), Some(target)) => rows.push(source, target),
+            _ if line.trim().is_empty() => rows.push("", ""),
+            _ => return Err(too_few_columns(name, i + 1, "a tab")),
         }
-    };
-    Corpus::new(name, text(name, bytes)?.lines().enumerate().map(row).collect::<Result<_>>()?)
+    }
+    Corpus::new(name, rows)
 }
 
 /// One pair per record of a comma-separated file with the quoting of RFC 4180: a quoted field may hold commas, line
@@ -117,13 +142,13 @@ pub fn tsv(name: &str, bytes: &[u8]) -> Result<Corpus> {
 /// If the first record names columns `source` and `target`, it is a header and these are read; otherwise the first two
 /// are. Further columns are ignored; a blank line is a pair of empty sides.
 pub fn csv(name: &str, bytes: &[u8]) -> Result<Corpus> {
-    let mut records = Records { name, rest: text(name, bytes)?, line: 1 };
+    let mut records = Records::new(name, text(name, bytes)?);
     let mut columns = (0, 1);
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     let mut first = true;
-    while !records.rest.is_empty() {
-        let line = records.line;
-        let mut fields = records.next_record()?;
+    while !records.is_empty() {
+        let line = records.line();
+        let fields = records.next_record()?;
         if std::mem::take(&mut first) {
             let column = |title| fields.iter().position(|field| field.trim().eq_ignore_ascii_case(title));
             if let (Some(source), Some(target)) = (column("source"), column("target")) {
@@ -132,9 +157,9 @@ pub fn csv(name: &str, bytes: &[u8]) -> Result<Corpus> {
             }
         }
         if columns.0.max(columns.1) < fields.len() {
-            rows.push((std::mem::take(&mut fields[columns.0]), std::mem::take(&mut fields[columns.1])));
+            rows.push(&fields[columns.0], &fields[columns.1]);
         } else if fields.iter().all(|field| field.trim().is_empty()) {
-            rows.push(Pair::default());
+            rows.push("", "");
         } else {
             return Err(too_few_columns(name, line, "a comma"));
         }
@@ -145,7 +170,9 @@ pub fn csv(name: &str, bytes: &[u8]) -> Result<Corpus> {
 /// The lines of a file in one language, blank ones included, so that line n of what is made of them belongs to line n
 /// of the file.
 pub fn lines(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
-    Ok(text(name, bytes)?.lines().map(str::to_owned).collect())
+    let text = text(name, bytes)?;
+    check_lines(name, text)?;
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// Training and validation pairs: the last `fraction` of `pairs` (0 to 1, exclusive), rounded and at least one pair,
@@ -184,8 +211,9 @@ pub fn split_every(pairs: Vec<Pair>, every: usize) -> Result<(Vec<Pair>, Vec<Pai
 /// the file is not UTF-8.
 pub fn words(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
     let mut seen = HashSet::new();
-    let lines = lines(name, bytes)?;
-    let words = lines.iter().map(|line| line.trim()).filter(|word| !word.is_empty() && seen.insert(word.to_string()));
+    let text = text(name, bytes)?;
+    check_lines(name, text)?;
+    let words = text.lines().map(str::trim).filter(|word| !word.is_empty() && seen.insert(*word));
     let words: Vec<String> = words.map(str::to_string).collect();
     match words.is_empty() {
         true => Err(Error::Input(format!("{name}: it holds no word; expected one a line"))),
@@ -193,72 +221,20 @@ pub fn words(name: &str, bytes: &[u8]) -> Result<Vec<String>> {
     }
 }
 
-/// The records of a CSV file that are not yet read.
-struct Records<'a> {
-    name: &'a str,
-    rest: &'a str,
-    /// Number of the line on which `rest` starts, from 1.
-    line: usize,
+/// Bytes of a line that is a sentence or a word, or of a CSV record: what is longer is another kind of file, and would take
+/// a hundred times as much memory before it turned out to have too many tokens.
+const LONGEST_LINE: usize = 1 << 20;
+
+fn check_lines(name: &str, text: &str) -> Result<()> {
+    match text.lines().enumerate().find(|(_, line)| line.len() > LONGEST_LINE) {
+        Some((i, line)) => Err(too_long(name, i + 1, line.len())),
+        None => Ok(()),
+    }
 }
 
-impl<'a> Records<'a> {
-    /// The fields of the next record, at least one.
-    fn next_record(&mut self) -> Result<Vec<String>> {
-        let mut fields = Vec::new();
-        loop {
-            fields.push(if self.rest.starts_with('"') { self.quoted()? } else { self.plain().to_owned() });
-            let separator = match self.rest.as_bytes() {
-                [b',' | b'\n', ..] => 1,
-                [b'\r', b'\n', ..] => 2,
-                // Nothing, or the carriage return that ends a file cut before its line feed.
-                rest => rest.len(),
-            };
-            if self.skip(separator) != "," {
-                return Ok(fields);
-            }
-        }
-    }
-
-    /// A field without quotes around it, up to a comma or the end of the line. Quotes inside are characters.
-    fn plain(&mut self) -> &'a str {
-        let end = self.rest.find([',', '\n']).unwrap_or(self.rest.len());
-        let ends_line = !self.rest[end..].starts_with(',');
-        let field = &self.rest[..end];
-        let field = if ends_line { field.strip_suffix('\r').unwrap_or(field) } else { field };
-        self.skip(field.len())
-    }
-
-    /// A field in quotes, which are taken off; two quotes inside are one.
-    fn quoted(&mut self) -> Result<String> {
-        let opened = self.line;
-        let mut field = String::new();
-        self.skip(1);
-        loop {
-            let Some(quote) = self.rest.find('"') else {
-                return Err(Error::Input(format!("{}: line {opened}: a quote is not closed", self.name)));
-            };
-            field += self.skip(quote);
-            self.skip(1);
-            match self.rest.as_bytes() {
-                [b'"', ..] => field += self.skip(1),
-                [] | [b',' | b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..] => return Ok(field),
-                _ => {
-                    let (name, line) = (self.name, self.line);
-                    return Err(Error::Input(format!(
-                        "{name}: line {line}: text after a closing quote; a quote inside a field is written twice"
-                    )));
-                }
-            }
-        }
-    }
-
-    /// Takes `bytes` bytes off the rest.
-    fn skip(&mut self, bytes: usize) -> &'a str {
-        let (taken, rest) = self.rest.split_at(bytes);
-        self.line += taken.matches('\n').count();
-        self.rest = rest;
-        taken
-    }
+fn too_long(name: &str, line: usize, bytes: usize) -> Error {
+    let (bytes, most) = (thousands(bytes), thousands(LONGEST_LINE));
+    Error::Input(format!("{name}: line {line} has {bytes} bytes, at most {most} are a sentence; is it one a line?"))
 }
 
 /// The text of a file without its byte order mark.
@@ -268,6 +244,12 @@ fn text<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a str> {
         let line = 1 + bytes[..offset].iter().filter(|&&byte| byte == b'\n').count();
         Error::Input(format!("{name}: line {line}: not UTF-8 at byte offset {offset} of the file"))
     })?;
+    if let Some(at) = text.find('\0') {
+        let line = 1 + text[..at].matches('\n').count();
+        return Err(Error::Input(format!(
+            "{name}: line {line}: a zero byte at offset {at} of the file, which is no text then; UTF-16 must be made UTF-8"
+        )));
+    }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.is_empty() { Err(Error::Input(format!("{name}: the file is empty"))) } else { Ok(text) }
 }

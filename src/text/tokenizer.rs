@@ -5,6 +5,7 @@
 //! them: `</s>` in a text is text, so no text can end a sentence early. [`batch`](super::batch) adds the specials. GPT-2's own
 //! tokenizer is read, too, which has one special token, and which finds it in texts: [`Specials`].
 
+mod chunks;
 mod gpt2;
 mod learn;
 mod read;
@@ -22,8 +23,9 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shorten};
 use crate::models::Vocabulary;
+pub use chunks::Chunks;
 use specials::SPECIALS;
 
 pub use specials::Specials;
@@ -124,7 +126,7 @@ impl Tokenizer {
     /// pipeline could produce special tokens from text or lose some of it.
     pub fn from_json(file: &str, text: &str) -> Result<Self> {
         let json: Value = serde_json::from_str(text).map_err(|error| Error::Input(format!("{file}: {error}")))?;
-        read::tokenizer(&json).map_err(|what| Error::Input(format!("{file}: {REFUSED}: {what}")))
+        read::tokenizer(&json).map_err(|what| Error::Input(format!("{file}: {REFUSED}: {}", shorten(&what, 200))))
     }
 
     /// Reads GPT-2's `vocab.json` and `merges.txt`, each its name for messages and its text; `<|endoftext|>` comes
@@ -185,11 +187,11 @@ impl Tokenizer {
         self.inner.encode_fast(text, false).expect("every kind has a token for everything").get_ids().to_vec()
     }
 
-    /// The ids of a long text, line by line: no token reaches over the end of a line. With GPT-2's tokenizer, of which some
+    /// The ids of a long text, [`Chunks`] by chunk: no token reaches over the end of a line. With GPT-2's tokenizer, of which some
     /// do, they are those of [`encode`](Self::encode).
     pub fn encode_text(&self, text: &str) -> Vec<u32> {
         match self.specials {
-            Specials::Marks => text.split_inclusive('\n').flat_map(|line| self.encode(line)).collect(),
+            Specials::Marks => Chunks::new(text).flat_map(|chunk| self.encode(chunk)).collect(),
             Specials::EndOfText(_) => gpt2::parts(text).flat_map(|part| self.encode(part)).collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! Where training stands, and the numbers of a step.
 
+use crate::error::{Error, Result};
 use crate::recipe::{Schedule, Train};
 
 /// Where training stands: all that a resumed run needs besides parameters and moments.
@@ -22,6 +23,28 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Fails when this is where no run can stand: what is counted is counted once a step.
+    pub(super) fn check(&self, file: &str) -> Result<()> {
+        let step = self.step;
+        let counts = [
+            ("epoch", self.epoch),
+            ("best", self.best.map_or(0, |(_, best)| best)),
+            ("stale", self.stale),
+            ("reductions", u64::from(self.reductions)),
+        ];
+        let wrong = |name: &str, count: u64| {
+            Err(Error::Input(format!(
+                "{file}: a damaged training state: {name} is {count} after {step} steps; use another --out, or --fresh"
+            )))
+        };
+        match counts.into_iter().find(|(_, count)| *count > step) {
+            Some((name, count)) => wrong(name, count),
+            // Far more than any machine can see, and far from overflow.
+            None if self.tokens > 1 << 62 => wrong("tokens", self.tokens),
+            None => Ok(()),
+        }
+    }
+
     /// Takes note of a validation loss; whether it is the best so far. A loss that is not finite never is.
     pub(super) fn judge(&mut self, train: &Train, loss: f64) -> bool {
         if loss.is_finite() && self.best.is_none_or(|(best, _)| loss < best) {

@@ -6,6 +6,7 @@ mod bench;
 mod correct;
 mod generate;
 mod gpt2;
+mod hostile;
 mod inspect;
 mod interchange;
 mod lab;

@@ -51,7 +51,7 @@ pub struct Comparison {
 impl Baseline {
     /// Reads a file. Errors: it cannot be read, or is something else.
     pub fn read(path: &Path) -> Result<Baseline> {
-        let text = files::read_text(path)?;
+        let text = files::read_text(path, files::LIST)?;
         Baseline::parse(&text)
             .ok_or_else(|| Error::Input(format!("--baseline {}: this is not what bench --json prints", path.display())))
     }

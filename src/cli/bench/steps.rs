@@ -241,7 +241,7 @@ impl Report {
 
 /// Bytes of the process that are in memory, now and at most, where the system tells.
 fn resident() -> Option<[u64; 2]> {
-    let status = files::read_text(Path::new("/proc/self/status")).ok()?;
+    let status = files::read_text(Path::new("/proc/self/status"), files::SETTINGS).ok()?;
     let kib = |key: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(key))?;
         line.trim().strip_suffix("kB")?.trim().parse().ok()

@@ -70,7 +70,7 @@ fn force(family: &str) -> Result<()> {
         ))
     })?;
     // RADV ends the process when it does not know a name, so it is looked for in its library.
-    let description: Value = serde_json::from_str(&files::read_text(&icd)?).unwrap_or_default();
+    let description: Value = serde_json::from_str(&files::read_text(&icd, files::SETTINGS)?).unwrap_or_default();
     let library = description["ICD"]["library_path"].as_str().map(Path::new);
     let library = library.filter(|l| l.is_absolute()).map(files::read).transpose()?;
     let known = |name: &str| {

@@ -24,7 +24,7 @@ pub fn read_recipe(name: &str, set: &[String]) -> Result<Recipe> {
                 files::quoted(path)
             )));
         }
-        None if path.exists() || name.ends_with(".toml") => files::read_text(path)?,
+        None if path.exists() || name.ends_with(".toml") => files::read_text(path, files::SETTINGS)?,
         None => {
             let names = recipes::names();
             return Err(Error::Input(format!("{name} is neither a built-in recipe ({names}) nor a file")));

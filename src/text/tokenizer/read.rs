@@ -9,6 +9,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use super::learn::pieces;
 use super::specials::{END_OF_TEXT, SPECIALS};
 use super::{Kind, Specials, Tokenizer, UNK, gpt2, pre_tokenizer};
+use crate::error::shorten;
 
 /// The tokenizer in `json`, or what is wrong with it.
 pub(super) fn tokenizer(json: &Value) -> std::result::Result<Tokenizer, String> {
@@ -37,7 +38,7 @@ pub(super) fn tokenizer(json: &Value) -> std::result::Result<Tokenizer, String> 
         Kind::Word => {
             let cut = pre_tokenizer(Kind::Word);
             if let Some((token, _)) = vocab.iter().find(|&(&token, &id)| id > UNK && pieces(&cut, token) != [token]) {
-                return Err(format!("the token {token:?} is not one word"));
+                return Err(format!("the token \"{}\" is not one word", shorten(token, 40)));
             }
         }
     }
