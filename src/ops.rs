@@ -43,6 +43,7 @@ rooms! {
     fill,
     gelu,
     gelu_new,
+    global_attention,
     grad_norm,
     layer_norm,
     matmul,
