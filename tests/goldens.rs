@@ -2,53 +2,23 @@
 //! CPU path and kernels. And the worked example of attention, end to end.
 
 mod device;
+mod golden;
 
+use golden::{Golden, assert_near, everywhere};
 use pollster::block_on;
-use safetensors::{Dtype, SafeTensors};
 use seqloom::case::Draw;
 use seqloom::cpu::{Cpu, Mode};
 use seqloom::gpu::Gpu;
 use seqloom::grad::vjp;
 use seqloom::graph::{Graph, Memory, Resident, Value};
 use seqloom::ops::adam::Adam;
-use seqloom::ops::matmul::Activation;
-use seqloom::ops::recurrence::Cell;
 use seqloom::plan::{Limits, Plan};
 use seqloom::step;
 use seqloom::tensor::{Tensor, Type};
-use std::collections::HashMap;
-
-/// The stored tensors of one operation.
-struct Golden(HashMap<String, Tensor>);
 
 impl Golden {
-    fn of(op: &str) -> Golden {
-        let bytes = include_bytes!("golden/ops.safetensors");
-        let all = SafeTensors::deserialize(bytes).expect("a safetensors file");
-        let prefix = format!("{op}.");
-        let own = all.iter().filter_map(|(name, view)| {
-            let words = view.data().chunks_exact(4).map(|w| [w[0], w[1], w[2], w[3]]);
-            let tensor = match view.dtype() {
-                Dtype::F32 => Tensor::f32(view.shape(), words.map(f32::from_le_bytes).collect()),
-                Dtype::U32 => Tensor::u32(view.shape(), words.map(u32::from_le_bytes).collect()),
-                other => panic!("{name} is {other:?}"),
-            };
-            Some((name.strip_prefix(&prefix)?.to_string(), tensor))
-        });
-        Golden(own.collect())
-    }
-
-    fn tensor(&self, name: &str) -> &Tensor {
-        self.0.get(name).unwrap_or_else(|| panic!("no tensor {name} is stored"))
-    }
-
     fn number(&self, name: &str) -> f32 {
         self.tensor(name).as_f32()[0]
-    }
-
-    /// An input of the graph like the stored tensor.
-    fn input(&self, g: &mut Graph, name: &str) -> Value {
-        g.input(name, self.tensor(name).ty().clone())
     }
 
     /// y, which has the stored cotangent dy, and the gradients of these values as outputs.
@@ -61,54 +31,10 @@ impl Golden {
             g.output(&format!("d{name}"), dx);
         }
     }
-
-    /// Compares every output of the graph, by each executor, with the stored tensor of its name. `absolute` is what
-    /// an executor may be off by, from the largest element, beside 1e-6 of the element itself.
-    fn check(&self, g: &Graph, absolute: impl Fn(&str, f64) -> f64) {
-        let fed = self.0.iter().filter(|(name, _)| g.find_input(name).is_some());
-        let feeds: Vec<(&str, &Tensor)> = fed.map(|(name, t)| (name.as_str(), t)).collect();
-        for (executor, outputs) in everywhere(g, &feeds) {
-            for (name, have) in outputs {
-                let want = self.tensor(&name);
-                let largest = want.as_f32().iter().fold(0.0, |m: f64, w| m.max(w.abs() as f64));
-                assert!(largest > 0.0, "{name} is all zeros");
-                assert_near(&have, want, absolute(executor, largest), &format!("{name} by {executor}"));
-            }
-        }
-    }
-}
-
-#[track_caller]
-fn assert_near(have: &Tensor, want: &Tensor, absolute: f64, what: &str) {
-    assert_eq!(have.ty(), want.ty(), "{what}");
-    for (i, (h, w)) in have.as_f32().iter().zip(want.as_f32()).enumerate() {
-        let diff = (*h as f64 - *w as f64).abs();
-        let bound = 1e-6 * w.abs() as f64 + absolute;
-        assert!(diff <= bound, "{what}[{i}]: {h}, not {w}: {diff:e} off, {bound:e} allowed");
-    }
-}
-
-/// The outputs of a graph on each executor.
-fn everywhere(g: &Graph, feeds: &[(&str, &Tensor)]) -> Vec<(&'static str, Vec<(String, Tensor)>)> {
-    let names = || g.outputs().iter().map(|(name, _)| name.clone());
-    let mut all = vec![];
-    for (executor, mode) in [("definition", Mode::Definition), ("fast CPU path", Mode::Fast)] {
-        let mut cpu = Cpu::new(mode);
-        let program = cpu.load(vec![Plan::new(g.clone(), &Limits::default()).expect("small values")]);
-        cpu.run(program, feeds);
-        all.push((executor, names().map(|name| (name.clone(), cpu.read(program, &name))).collect()));
-    }
-    let mut gpu = device::open();
-    let plan = Plan::new(g.clone(), gpu.limits()).expect("small values");
-    let program = block_on(gpu.load(vec![plan])).expect("shaders compile");
-    gpu.run(program, feeds);
-    let read = |name: String| (name.clone(), block_on(gpu.read(program, &name)).expect("a result"));
-    all.push(("GPU", names().map(read).collect()));
-    all
 }
 
 fn elementwise(op: &str, f: impl Fn(&mut Graph, Value) -> Value, kernel: f64) {
-    let golden = Golden::of(op);
+    let golden = Golden::of("ops", op);
     let mut g = Graph::new();
     let x = golden.input(&mut g, "x");
     let y = f(&mut g, x);
@@ -140,7 +66,7 @@ fn relu() {
 
 #[test]
 fn layer_norm() {
-    let golden = Golden::of("layer_norm");
+    let golden = Golden::of("ops", "layer_norm");
     let mut g = Graph::new();
     let [x, w, b] = ["x", "weight", "bias"].map(|name| golden.input(&mut g, name));
     let y = g.layer_norm(x, w, b, golden.number("eps"));
@@ -149,7 +75,7 @@ fn layer_norm() {
 }
 
 fn softmax(op: &str, causal: bool) {
-    let golden = Golden::of(op);
+    let golden = Golden::of("ops", op);
     let mut g = Graph::new();
     let [x, lengths] = ["x", "lengths"].map(|name| golden.input(&mut g, name));
     let y = g.softmax(x, lengths, golden.number("scale"), causal);
@@ -169,7 +95,7 @@ fn softmax_causal() {
 
 #[test]
 fn cross_entropy() {
-    let golden = Golden::of("cross_entropy");
+    let golden = Golden::of("ops", "cross_entropy");
     let mut g = Graph::new();
     let [x, targets] = ["x", "targets"].map(|name| golden.input(&mut g, name));
     let weight = g.fill(1.0, &[1]);
@@ -192,7 +118,7 @@ fn cross_entropy() {
 
 #[test]
 fn embedding() {
-    let golden = Golden::of("embedding");
+    let golden = Golden::of("ops", "embedding");
     let ids = golden.tensor("ids").as_u32();
     let positions = |v: u32| ids.iter().enumerate().filter(move |(_, id)| **id == v).map(|(n, _)| n as u32);
     let mut words: Vec<u32> = (0..=5).map(|v| ids.iter().filter(|id| **id < v).count() as u32).collect();
@@ -211,7 +137,7 @@ fn embedding() {
 
 #[test]
 fn matmul() {
-    let golden = Golden::of("matmul");
+    let golden = Golden::of("ops", "matmul");
     let mut g = Graph::new();
     let [a, b] = ["a", "b"].map(|name| golden.input(&mut g, name));
     let y = g.matmul(a, b, false, false);
@@ -230,80 +156,10 @@ fn matmul() {
     Golden(stored).check(&g, |_, largest| 1e-6 * largest);
 }
 
-/// Layers of recurrences as torch.nn has them, with unequal lengths, initial states, and cotangents of h and of the final
-/// states. `layers`: the suffixes of the parameters' names, of layers or, where
-/// `reverse`, of the directions of one, whose halves y has in its columns.
-fn recurrent(op: &str, cell: Cell, layers: &[&str], reverse: bool) {
-    let golden = Golden::of(op);
-    let mut g = Graph::new();
-    let x = golden.input(&mut g, "x");
-    let lengths = golden.input(&mut g, "lengths");
-    let mut stored = golden.0.clone();
-    let mut wrt = vec![("x".to_string(), x)];
-    let mut results = vec![];
-    let mut y = x;
-    for (i, suffix) in layers.iter().enumerate() {
-        let mut parameter = |g: &mut Graph, name: String| {
-            let value = golden.input(g, &name);
-            wrt.push((name, value));
-            value
-        };
-        let [w_ih, w_hh, b_ih, b_hh] =
-            ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].map(|name| parameter(&mut g, format!("{name}_{suffix}")));
-        let start = parameter(&mut g, format!("start{i}"));
-        let from = if reverse { x } else { y };
-        let gates = g.linear(from, w_ih, Some(b_ih), Activation::None);
-        let (h, state) = g.recurrence(cell, gates, w_hh, Some(b_hh), start, lengths, reverse && i == 1);
-        let cotangent = golden.input(&mut g, &format!("cotangent{i}"));
-        g.output(&format!("final{i}"), state);
-        results.push((state, cotangent));
-        y = h;
-        if reverse {
-            // This direction's half of the columns.
-            for name in ["y", "dy"] {
-                let [b, t, wide] = golden.tensor(name).ty().dims[..] else { panic!("{name} is (B, T, 2 H)") };
-                let rows = golden.tensor(name).as_f32().chunks(wide);
-                let half = rows.flat_map(|row| &row[i * wide / 2..(i + 1) * wide / 2]).copied().collect();
-                stored.insert(format!("{name}{i}"), Tensor::f32([b, t, wide / 2], half));
-            }
-            g.output(&format!("y{i}"), h);
-            results.push((h, g.input(&format!("dy{i}"), stored[&format!("dy{i}")].ty().clone())));
-        }
-    }
-    if !reverse {
-        g.output("y", y);
-        results.push((y, golden.input(&mut g, "dy")));
-    }
-    let values: Vec<Value> = wrt.iter().map(|w| w.1).collect();
-    for ((name, _), dx) in wrt.iter().zip(vjp(&mut g, &results, &values)) {
-        g.output(&format!("d{name}"), dx);
-    }
-    Golden(stored).check(&g, |_, largest| 2e-6 * largest);
-}
-
-#[test]
-fn recurrences_of_one_layer() {
-    for (op, cell) in [("rnn", Cell::Rnn), ("gru", Cell::Gru), ("lstm", Cell::Lstm)] {
-        recurrent(op, cell, &["l0"], false);
-    }
-}
-
-#[test]
-fn recurrences_in_both_directions_with_unequal_lengths() {
-    for (op, cell) in [("gru_packed", Cell::Gru), ("lstm_packed", Cell::Lstm)] {
-        recurrent(op, cell, &["l0", "l0_reverse"], true);
-    }
-}
-
-#[test]
-fn recurrences_of_two_layers() {
-    recurrent("lstm_layers", Cell::Lstm, &["l0", "l1"], false);
-}
-
 /// The third step of AdamW, on resident buffers as training has them.
 #[test]
 fn adamw() {
-    let golden = Golden::of("adamw");
+    let golden = Golden::of("ops", "adamw");
     let ty = golden.tensor("p").ty().clone();
     let steps = golden.tensor("step").as_u32()[0] as i32;
     let betas = ["beta1", "beta2"].map(|name| golden.number(name));

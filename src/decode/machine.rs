@@ -200,7 +200,7 @@ impl Machine {
             Architecture::Seq2Seq(_) => {
                 feeds.push(("before", column(&recurrent::before)));
                 feeds.push(("start", column(&|r| recurrent::place(r.position))));
-                feeds.push(("source_lengths", column(&|r| source_lengths[r.line])));
+                feeds.push(("source_lengths", Tensor::u32([source_lengths.len()], source_lengths)));
                 feeds.push(("line", column(&|r| r.line as u32)));
             }
         }

@@ -51,6 +51,8 @@ pub struct Memory {
     pub values: Value,
     /// How many of them are real (B).
     pub lengths: Value,
+    /// While decoding, where several rows share a source: which one each has (R).
+    pub line: Option<Value>,
 }
 
 /// An encoded source.
@@ -189,7 +191,7 @@ impl Seq2Seq {
                 g.linear(x, w.get("attention.key.weight"), None, Activation::None)
             }
         };
-        Some(Memory { keys, values: x, lengths })
+        Some(Memory { keys, values: x, lengths, line: None })
     }
 
     /// The state from which the decoder's layer starts: the encoder's last one, or where there are two what a layer makes of

@@ -56,16 +56,12 @@ impl Machine {
         let context = network.context_of_rows(&mut g, rows, None);
         let token = network.target_tokens(&mut g, "token", rows, 1);
         let [slot, before, line] = ["slot", "before", "line"].map(|name| g.input(name, Type::u32([rows])));
-        let lengths = g.input("source_lengths", Type::u32([rows]));
-        // Each row's own copy of what is kept of its source.
-        let mut of_rows = values(&mut g, self.kept(), [lines, width]).into_iter().map(|kept| {
-            let wide = g.ty(kept).dims[2];
-            let table = g.reshape(kept, &[lines, width * wide]);
-            let copies = g.embedding(line, table, line, 1.0);
-            g.reshape(copies, &[rows, width, wide])
-        });
-        let memory = of_rows.next().zip(of_rows.next());
-        let memory = memory.map(|(keys, values)| Memory { keys, values, lengths });
+        let lengths = g.input("source_lengths", Type::u32([lines]));
+        let kept = values(&mut g, self.kept(), [lines, width]);
+        let memory = match kept[..] {
+            [keys, values] => Some(Memory { keys, values, lengths, line: Some(line) }),
+            _ => None,
+        };
         let ([slots, places], _) = self.own.as_ref().expect("room was made before the graphs");
         let cache = self.states(&mut g);
         let table = g.reshape(cache, &[slots * places, model.state_width()]);

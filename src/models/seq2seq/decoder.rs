@@ -3,6 +3,7 @@
 use super::{Encoded, Memory, RECORDED, Seq2Seq, State, rnn};
 use crate::graph::{Graph, Value};
 use crate::models::{Context, Tokens};
+use crate::ops::global_attention::Score;
 use crate::ops::matmul::Activation;
 use crate::parameters::Weights;
 use crate::recipe::{Attention, ContextUse};
@@ -233,19 +234,16 @@ impl Seq2Seq {
 
     /// Context (B, T, E) and weights (B, T, S) of queries (B, T, A).
     fn attend(&self, g: &mut Graph, w: &Weights, query: Value, m: &Memory) -> (Value, Value) {
-        g.scoped("attention", |g| {
-            let [b, t, _] = g.ty(query).dims[..] else { unreachable!("queries are (B, T, A)") };
-            let s = g.ty(m.keys).dims[1];
-            let scores = match self.attention {
-                Attention::Bahdanau => {
-                    let v = g.reshape(w.get("attention.energy.weight"), &[self.hidden]);
-                    let scores = g.additive_scores(query, m.keys, v);
-                    g.reshape(scores, &[b, 1, t, s])
-                }
-                _ => g.attention_scores(query, m.keys, 1),
-            };
-            let weights = g.softmax(scores, m.lengths, 1.0, false);
-            (g.attention_context(weights, m.values, 1), g.reshape(weights, &[b, t, s]))
+        let (score, v) = match self.attention {
+            Attention::Bahdanau => {
+                let v = g.reshape(w.get("attention.energy.weight"), &[self.hidden]);
+                (Score::Additive, Some(v))
+            }
+            _ => (Score::Dot, None),
+        };
+        g.scoped("attention", |g| match m.line {
+            None => g.global_attention(score, query, m.keys, v, m.values, m.lengths),
+            Some(line) => g.global_attention_of_lines(score, query, m.keys, v, m.values, m.lengths, line),
         })
     }
 
