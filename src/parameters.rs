@@ -112,6 +112,24 @@ const FLAT: u64 = 128 << 20;
 /// Bytes that kernels, which count elements in 32 bits, can reach.
 const REACHABLE: u64 = 4 << 30;
 
+/// The keys of a recipe that make a parameter large.
+fn keys_of(name: &str) -> &'static str {
+    let parts = [
+        ("positions", "data.max_length or model.d_model"),
+        (".fc", "model.ffn or model.d_model"),
+        ("_proj", "model.d_model"),
+        // What recurrent models have.
+        (".rnn.weight_ih", "model.hidden or model.embedding"),
+        (".rnn.", "model.hidden"),
+        ("bridge.", "model.hidden"),
+        ("attention.", "model.hidden"),
+        ("readout.", "model.hidden or model.embedding"),
+        ("decoder.output.", "tokenizer.vocab_size or model.hidden"),
+        ("embedding.", "tokenizer.vocab_size or model.embedding"),
+    ];
+    parts.iter().find(|(part, _)| name.contains(part)).map_or("tokenizer.vocab_size or model.d_model", |(_, keys)| keys)
+}
+
 impl Parameters {
     /// Lays parameters out in buffers of at most `binding` bytes. Errors: one parameter is larger than that.
     pub fn new(
@@ -128,13 +146,11 @@ impl Parameters {
             let n = declaration.dims.iter().product::<usize>().next_multiple_of(64);
             if n > largest {
                 let (name, mib) = (&declaration.name, n >> 18);
-                let long = [("positions", "data.max_length or "), (".fc", "model.ffn or "), ("_proj", "")];
-                let long = long.iter().find(|(part, _)| name.contains(part));
-                let key = long.map_or("tokenizer.vocab_size or ", |(_, key)| key);
                 return Err(Error::Input(format!(
-                    "{name} {:?} takes {mib} MiB, a buffer here holds at most {} MiB; lower {key}model.d_model, or use another device",
+                    "{name} {:?} takes {mib} MiB, a buffer here holds at most {} MiB; lower {}, or use another device",
                     declaration.dims,
-                    largest >> 18
+                    largest >> 18,
+                    keys_of(name)
                 )));
             }
             if sizes.last().is_none_or(|(elements, _)| elements + n > usual) {

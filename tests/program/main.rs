@@ -11,6 +11,7 @@ mod inspect;
 mod interchange;
 mod lab;
 mod mistakes;
+mod recurrent;
 mod resume;
 mod run_directory;
 mod streams;

@@ -36,7 +36,7 @@ fn timeless_metrics(place: &Place, run: &str) -> Vec<Value> {
 
 /// The same model, moments, place in the data and metrics, bit for bit; one row of metrics per step.
 #[track_caller]
-fn same_run(place: &Place, have: &str, want: &str) {
+pub fn same_run(place: &Place, have: &str, want: &str) {
     let newest = |run: &str| place.names(&format!("{run}/checkpoints")).pop().expect("a checkpoint");
     let checkpoint = newest(want);
     assert_eq!(newest(have), checkpoint);
