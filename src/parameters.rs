@@ -128,7 +128,12 @@ impl Parameters {
             let n = declaration.dims.iter().product::<usize>().next_multiple_of(64);
             if n > largest {
                 let (name, mib) = (&declaration.name, n >> 18);
-                let long = [("positions", "data.max_length or "), (".fc", "model.ffn or "), ("_proj", "")];
+                let long = [
+                    ("char_cnn", "model.char_cnn or "),
+                    ("positions", "data.max_length or "),
+                    (".fc", "model.ffn or "),
+                    ("_proj", ""),
+                ];
                 let long = long.iter().find(|(part, _)| name.contains(part));
                 let key = long.map_or("tokenizer.vocab_size or ", |(_, key)| key);
                 return Err(Error::Input(format!(
