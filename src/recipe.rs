@@ -57,10 +57,8 @@ choices! {
     }
     /// What becomes of the characters behind the convolutions of a character CNN.
     Pool {
-        /// They stay: a vector for each.
+        /// They stay, with a vector each.
         None = "none",
-        /// A vector for each word, the maximum over its characters.
-        Word = "word",
     }
     /// Where the layer norms are.
     Norm {
@@ -217,7 +215,7 @@ table! {
         /// character that they see (filters; or a list, of all channels of each), then layers that let part of their
         /// input pass (highway) and a projection to the model's width. Its characters have vectors of their own
         /// (embedding). It starts Xavier-uniform, whatever init says, and scale_embedding leaves it alone.
-        /// pool = "none": each character keeps a vector; needs the tokenizer "char".
+        /// pool = "none": the sequence stays as long as it is. Needs the tokenizer "char".
         char_cnn: Option<CharCnn> = None;
         /// "seq2seq": what is computed at every time.
         cell: Cell = Cell::Lstm;

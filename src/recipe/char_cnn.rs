@@ -195,9 +195,9 @@ mod tests {
             ),
             ("{ highway = 9 }", "highway: expected a whole number from 0 to 8".into()),
             ("{ embedding = 0 }", "embedding: expected a whole number from 1 to 4096".into()),
-            ("{ pool = \"max\" }", "pool: expected \"none\" or \"word\"".into()),
-            ("{ pool = 1 }", "pool: expected \"none\" or \"word\"".into()),
-            ("{ pool = \"word\" }", "pool = \"word\" is not in this version; choose \"none\"".into()),
+            ("{ pool = \"max\" }", "pool: expected \"none\", the only one in this version".into()),
+            ("{ pool = 1 }", "pool: expected \"none\", the only one in this version".into()),
+            ("{ pool = \"word\" }", "pool: expected \"none\", the only one in this version".into()),
             ("true", format!("expected {}, found true", <Option<CharCnn> as table::Value>::expected())),
             ("\"none\"", format!("expected {}, found \"none\"", <Option<CharCnn> as table::Value>::expected())),
         ];
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(
             set(&["model.char_cnn={}"]),
             format!(
-                "{one} pool = \"none\" reads characters, and tokenizer.kind = \"bpe\"; choose the tokenizer \"char\""
+                "{one} it reads characters, and tokenizer.kind = \"bpe\"; choose the tokenizer \"char\", or leave it out"
             )
         );
         assert_eq!(

@@ -1,6 +1,6 @@
 //! What one key alone cannot tell: keys that must fit each other.
 
-use super::{Attention, Builtin, Init, ModelKind, Norm, Optimizer, Pool, Positions, Recipe, Schedule, TokenizerKind};
+use super::{Attention, Builtin, Init, ModelKind, Norm, Optimizer, Positions, Recipe, Schedule, TokenizerKind};
 use crate::error::shorten;
 
 /// The keys that say where the training data is.
@@ -266,15 +266,13 @@ fn tied_width(recipe: &Recipe) -> Option<Conflict> {
 
 /// What a character CNN reads.
 fn characters(recipe: &Recipe) -> Option<Conflict> {
-    let read = recipe.model.char_cnn.as_ref().filter(|_| recipe.model.kind != ModelKind::Gpt)?;
-    let kind = recipe.tokenizer.kind;
-    let text = match read.pool {
-        Pool::Word => "model.char_cnn: pool = \"word\" is not in this version; choose \"none\"".into(),
-        Pool::None if kind == TokenizerKind::Char => return None,
-        Pool::None => format!(
-            "model.char_cnn: pool = \"none\" reads characters, and tokenizer.kind = \"{kind}\"; choose the tokenizer \"char\""
-        ),
-    };
+    let (kind, m) = (recipe.tokenizer.kind, &recipe.model);
+    if m.char_cnn.is_none() || m.kind == ModelKind::Gpt || kind == TokenizerKind::Char {
+        return None;
+    }
+    let text = format!(
+        "model.char_cnn: it reads characters, and tokenizer.kind = \"{kind}\"; choose the tokenizer \"char\", or leave it out"
+    );
     Some(Conflict { keys: vec!["model.char_cnn", "tokenizer.kind"], text })
 }
 
