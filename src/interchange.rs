@@ -58,6 +58,9 @@ pub fn class(m: &Model, vocabulary: Vocabulary) -> Result<Class, String> {
     if m.kind == ModelKind::Seq2Seq {
         return Err("model.kind = \"seq2seq\"".into());
     }
+    if m.char_cnn.is_some() {
+        return Err("model.char_cnn".into());
+    }
     if m.norm_eps != NORM_EPS {
         return Err(format!("model.norm_eps = {:?} (its layer norms have {NORM_EPS:?})", m.norm_eps));
     }

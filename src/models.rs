@@ -10,6 +10,7 @@ use crate::ops::positions::{sinusoids, sinusoids_split};
 use crate::parameters::{Declaration, Weights};
 use crate::recipe::{self, Attention, ModelKind, Positions};
 use crate::tensor::Tensor;
+use char_cnn::CharCnn;
 use seq2seq::Seq2Seq;
 use transformer::Transformer;
 
@@ -132,9 +133,10 @@ impl Architecture {
 
     /// Elements that the widest value between two operations has at a position, logits aside.
     pub fn widest(&self) -> usize {
+        let widest = |c: &Option<CharCnn>| c.as_ref().map_or(0, CharCnn::widest);
         match self {
-            Architecture::Transformer(m) => m.d_model.max(m.ffn),
-            Architecture::Seq2Seq(m) => m.embedding.max(m.cell.gates() * m.hidden),
+            Architecture::Transformer(m) => m.d_model.max(m.ffn).max(widest(&m.char_cnn)),
+            Architecture::Seq2Seq(m) => m.embedding.max(m.cell.gates() * m.hidden).max(widest(&m.char_cnn)),
         }
     }
 

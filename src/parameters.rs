@@ -115,6 +115,7 @@ const REACHABLE: u64 = 4 << 30;
 /// The keys of a recipe that make a parameter large.
 fn keys_of(name: &str) -> &'static str {
     let parts = [
+        ("char_cnn", "model.char_cnn or model.d_model"),
         ("positions", "data.max_length or model.d_model"),
         (".fc", "model.ffn or model.d_model"),
         ("_proj", "model.d_model"),

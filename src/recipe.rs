@@ -3,6 +3,7 @@
 //! `table!` below is the only list of keys. A key is one entry: its documentation, its name, its type, its default and
 //! the range that it may take. The structs, the parser, its messages and the commented printing all read it.
 
+mod char_cnn;
 mod check;
 mod lookup;
 mod parse;
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use std::ops::Bound::{Excluded, Included};
 use table::{choices, table};
 
+pub use char_cnn::CharCnn;
 pub use schedule::learning_rate;
 
 choices! {
@@ -52,6 +54,11 @@ choices! {
         First = "first",
         /// And it joins the input and the output of every step (Cho et al. 2014).
         Every = "every",
+    }
+    /// What becomes of the characters behind the convolutions of a character CNN.
+    Pool {
+        /// They stay, with a vector each.
+        None = "none",
     }
     /// Where the layer norms are.
     Norm {
@@ -203,6 +210,13 @@ table! {
         init: Init = Init::Xavier;
         /// "uniform": the range; 0 = 1 / sqrt(hidden), in the others 1 / sqrt(d_model).
         init_range: f64 = 0.0, 0.0..=1.0;
+        /// A character CNN in the place of the encoder's embedding, as a table of which any part may be left out;
+        /// "" = none. Convolutions over so many characters each (widths), side by side, with so many channels for each
+        /// character that they see (filters; or a list, of all channels of each), then layers that let part of their
+        /// input pass (highway) and a projection to the model's width. Its characters have vectors of their own
+        /// (embedding). It starts Xavier-uniform, whatever init says, and scale_embedding leaves it alone.
+        /// pool = "none": the sequence stays as long as it is. Needs the tokenizer "char".
+        char_cnn: Option<CharCnn> = None;
         /// "seq2seq": what is computed at every time.
         cell: Cell = Cell::Lstm;
         /// "seq2seq": units of a layer; of each direction where the encoder has two.

@@ -6,7 +6,7 @@ use seqloom::device::Device;
 use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::graph::Graph;
 use seqloom::lockstep::{Check, Fault, play};
-use seqloom::models::transformer::Transformer;
+use seqloom::models::Architecture;
 use seqloom::network::Network;
 use seqloom::plan::Plan;
 use seqloom::recipe::Recipe;
@@ -46,7 +46,7 @@ fn trainer(shaders: Shaders, set: &[&str]) -> Trainer {
     let examples: Vec<Example> = (2..8).map(|n| Example::marked(tokens(n), tokens(9 - n))).collect();
     let batches = Batches::new(Buckets::choose(&examples, 0, 6, 1).expect("buckets"), examples).expect("batches");
     let device = Device::Gpu(Box::new(gpu(shaders)));
-    let network = Network::new(device, Transformer::new(&recipe.model, VOCABULARY), 16, true).expect("a network");
+    let network = Network::new(device, Architecture::new(&recipe.model, VOCABULARY), 16, true).expect("a network");
     let mut trainer = block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("a trainer");
     // Not the first: moments are zeros there.
     block_on(trainer.step()).expect("a step");
@@ -177,4 +177,26 @@ fn an_overwritten_value_is_named() {
     let first = fed.as_f32()[0] as f64;
     assert!(changed.value.starts_with("relu ") && changed.index == 0, "{changed:?}");
     assert!(changed.was == first.max(0.0) && (changed.is - first.tanh()).abs() <= 1e-6, "{changed:?} {first}");
+}
+
+/// With a character CNN before either kind of encoder: no pass of it or of its gradients is out of bounds, and what is planted
+/// in it is found.
+#[test]
+fn a_character_cnn_agrees_in_every_pass() {
+    let cnn = "model.char_cnn={ widths = [1, 2, 5], filters = 4, highway = 2, embedding = 6 }";
+    for kind in [&[][..], &["model.kind=seq2seq", "model.hidden=12", "model.embedding=16"]] {
+        let set = [&["tokenizer.kind=char", cnn], kind].concat();
+        let all = checks(&mut trainer(Shaders::default(), &set), None);
+        let wrong: Vec<_> = all.iter().filter(|(_, check)| !check.passed()).collect();
+        assert!(wrong.is_empty(), "{set:?}: {wrong:#?}");
+        let count = |op: &str, phase: Phase| all.iter().filter(|(p, check)| *p == phase && check.op == op).count();
+        assert_eq!([count("unfold", Phase::Forward), count("highway", Phase::Forward)], [2, 2], "{set:?}");
+        assert!(count("highway_vjp", Phase::Backward) >= 2 && count("fold", Phase::Backward) >= 1, "{set:?}");
+        // The decoder's own, and the characters'.
+        assert_eq!(count("embedding_vjp", Phase::Backward), 2, "{set:?}");
+    }
+    let mut trainer = trainer(Shaders::default(), &["tokenizer.kind=char", cnn]);
+    let all = checks(&mut trainer, Some(Fault::new("unfold", 2)));
+    let wrong: Vec<&str> = all.iter().filter(|(_, check)| !check.passed()).map(|(_, check)| check.op).collect();
+    assert_eq!(wrong, ["unfold"]);
 }

@@ -26,10 +26,20 @@ pub fn computed_positions(kind: Positions, rows: usize, d_model: usize) -> Optio
 /// the same words without one. `seqloom` holds what the class has no field for; `specials` are the vocabulary's, and
 /// `start` is what outputs begin with where sentences have no marks.
 pub fn config(recipe: &Recipe, m: &Architecture, specials: Specials, start: Option<u32>) -> Value {
-    match m {
+    let mut config = match m {
         Architecture::Transformer(m) => transformer(recipe, m, specials, start),
         Architecture::Seq2Seq(m) => seq2seq(recipe, m, specials, start),
+    };
+    if let Some(c) = &recipe.model.char_cnn {
+        config["seqloom"]["char_cnn"] = json!({
+            "widths": c.widths,
+            "filters": c.filters,
+            "highway": c.highway,
+            "pool": c.pool.to_string(),
+            "embedding": c.embedding,
+        });
     }
+    config
 }
 
 /// A recurrent model has no class.

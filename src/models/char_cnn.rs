@@ -6,6 +6,7 @@ use crate::models::Tokens;
 use crate::ops::conv1d::Window;
 use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
+use crate::recipe;
 
 /// Sizes of a character CNN.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,18 @@ pub struct CharCnn {
 const CARRY: f32 = -2.0;
 
 impl CharCnn {
+    /// That of a recipe, for so many characters, before a model of this width.
+    pub fn new(c: &recipe::CharCnn, chars: usize, out: usize) -> CharCnn {
+        let recipe::CharCnn { widths, filters, highway, embedding, .. } = c.clone();
+        CharCnn { chars, embedding, widths, filters, highway, out }
+    }
+
+    /// Elements that the widest value between two operations has at a character: channels, or windows of embeddings.
+    pub fn widest(&self) -> usize {
+        let window = self.embedding * self.widths.iter().max().expect("a width");
+        self.channels().max(window)
+    }
+
     /// D: channels of all convolutions.
     pub fn channels(&self) -> usize {
         self.filters.iter().sum()

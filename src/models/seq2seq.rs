@@ -4,6 +4,7 @@
 mod decoder;
 mod parameters;
 
+use super::char_cnn::CharCnn;
 use super::{Context, Tokens, Vocabulary};
 use crate::graph::{Graph, Value};
 use crate::ops::matmul::Activation;
@@ -40,6 +41,8 @@ pub struct Seq2Seq {
     pub init: recipe::Init,
     /// Weights start within ± this, where they are uniform.
     pub init_range: f64,
+    /// What the encoder reads characters with, where that is no embedding.
+    pub char_cnn: Option<CharCnn>,
 }
 
 /// What the decoder has of a source.
@@ -79,8 +82,10 @@ impl Seq2Seq {
     /// The model of a recipe, for a vocabulary; a number is a shared one.
     pub fn new(m: &Model, vocabulary: impl Into<Vocabulary>) -> Seq2Seq {
         let range = if m.init_range > 0.0 { m.init_range } else { (m.hidden as f64).powf(-0.5) };
+        let vocabulary = vocabulary.into();
+        let cnn = |c| CharCnn::new(c, vocabulary.source(), m.embedding);
         Seq2Seq {
-            vocabulary: vocabulary.into(),
+            vocabulary,
             cell: match m.cell {
                 recipe::Cell::Rnn => Cell::Rnn,
                 recipe::Cell::Gru => Cell::Gru,
@@ -98,6 +103,7 @@ impl Seq2Seq {
             tie_embeddings: m.tie_embeddings,
             init: m.init,
             init_range: range,
+            char_cnn: m.char_cnn.as_ref().map(cnn),
         }
     }
 
@@ -141,7 +147,10 @@ impl Seq2Seq {
         g.scoped("encoder", |g| {
             let [batch, _] = g.ty(source.ids).dims[..] else { unreachable!("tokens are (B, S)") };
             let (h, s) = (self.hidden, self.cell.states());
-            let x = g.embedding(source.ids, w.get(&self.embedding_name("encoder")), source.by_token, 1.0);
+            let x = match &self.char_cnn {
+                Some(cnn) => cnn.sequence(g, w, source),
+                None => g.embedding(source.ids, w.get(&self.embedding_name("encoder")), source.by_token, 1.0),
+            };
             let mut x = self.drop(g, x, c, "embedding");
             let zeros = g.fill(0.0, &[batch, s, h]);
             let mut layers = vec![];

@@ -4,6 +4,7 @@
 mod names;
 mod sublayers;
 
+use super::char_cnn::CharCnn;
 use super::{Context, Tokens, Vocabulary};
 use crate::graph::{Graph, Value};
 use crate::parameters::{Declaration, Init, Weights};
@@ -45,6 +46,8 @@ pub struct Transformer {
     pub init: recipe::Init,
     /// Weights start within ± this, where they are uniform.
     pub init_range: f64,
+    /// What the encoder reads characters with, where that is no embedding.
+    pub char_cnn: Option<CharCnn>,
 }
 
 /// What a step of decoding sees of those before it.
@@ -84,8 +87,10 @@ impl Transformer {
             ModelKind::Transformer => (m.encoder_layers, m.decoder_layers),
             _ => (0, m.layers),
         };
+        let vocabulary = vocabulary.into();
+        let char_cnn = m.char_cnn.as_ref().filter(|_| m.kind == ModelKind::Transformer);
         Transformer {
-            vocabulary: vocabulary.into(),
+            vocabulary,
             d_model: m.d_model,
             heads: m.heads,
             encoder_layers,
@@ -102,6 +107,7 @@ impl Transformer {
             bias: m.bias,
             init: m.init,
             init_range: if m.init_range > 0.0 { m.init_range } else { (m.d_model as f64).powf(-0.5) },
+            char_cnn: char_cnn.map(|c| CharCnn::new(c, vocabulary.source(), m.d_model)),
         }
     }
 
@@ -113,7 +119,7 @@ impl Transformer {
     /// Every parameter: Marian's names, Pegasus's where pre-norm, GPT-2's without an encoder; linear weights as (out, in).
     /// Of learned positions there are as many as asked for.
     pub fn declarations(&self, positions: usize) -> Vec<Declaration> {
-        let mut all = vec![];
+        let mut all: Vec<Declaration> = self.char_cnn.iter().flat_map(CharCnn::declarations).collect();
         let d = self.d_model;
         let mut declare = |name: String, dims: &[usize], init| all.push(Declaration { name, dims: dims.into(), init });
         let (embedding, weight) = match self.init {
@@ -125,7 +131,7 @@ impl Transformer {
         let (source, target) = (self.vocabulary.source(), self.vocabulary.target());
         let (read, written) = (self.embedding("decoder"), self.output_embedding());
         let mut tables = vec![(read, target), (written, target)];
-        if !self.is_decoder_only() {
+        if !self.is_decoder_only() && self.char_cnn.is_none() {
             tables.insert(0, (self.embedding("encoder"), source));
         }
         // A matrix that has several uses is one parameter.
@@ -283,7 +289,10 @@ impl Transformer {
 
     fn embed(&self, g: &mut Graph, w: &Weights, stack: &str, tokens: Tokens, c: &Context) -> Value {
         let scale = if self.scale_embedding { (self.d_model as f32).sqrt() } else { 1.0 };
-        let x = g.embedding(tokens.ids, w.get(&self.embedding(stack)), tokens.by_token, scale);
+        let x = match &self.char_cnn {
+            Some(cnn) if stack == "encoder" => cnn.sequence(g, w, tokens),
+            _ => g.embedding(tokens.ids, w.get(&self.embedding(stack)), tokens.by_token, scale),
+        };
         let x = match (self.positions, c.positions) {
             (Positions::Rotary, _) => x,
             (Positions::Learned, _) => g.positions(x, w.get(&self.position_table(stack)), c.start),

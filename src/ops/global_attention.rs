@@ -264,7 +264,8 @@ pub fn large() -> Vec<Large> {
         let name = format!("B {b} T {t} S {s} A {a}");
         large.push(Large::new(&name, GlobalAttentionQueryVjp, back.clone()));
         large.push(Large::new(&name, GlobalAttentionKeyVjp, back.clone()));
-        large.push(Large::new(&name, GlobalAttentionKeyVjpAdd, [&back[..], &[k()]].concat()));
+        let name = format!("{name} added");
+        large.push(Large::new(name, GlobalAttentionKeyVjpAdd, [&back[..], &[k()]].concat()));
     }
     large
 }

@@ -1,6 +1,6 @@
 //! What one key alone cannot tell: keys that must fit each other.
 
-use super::{Attention, Builtin, Init, ModelKind, Norm, Optimizer, Positions, Recipe, Schedule};
+use super::{Attention, Builtin, Init, ModelKind, Norm, Optimizer, Positions, Recipe, Schedule, TokenizerKind};
 use crate::error::shorten;
 
 /// The keys that say where the training data is.
@@ -20,7 +20,7 @@ const OF_KINDS: [(&[ModelKind], &[&str]); 6] = {
         (&[Gpt], &["train.block"]),
         (&[Gpt, Seq2Seq], &["model.layers"]),
         (&[Transformer], &["model.encoder_layers", "model.decoder_layers"]),
-        (&[Transformer, Seq2Seq], &["data.max_length", "tokenizer.shared", "decode.start"]),
+        (&[Transformer, Seq2Seq], &["model.char_cnn", "data.max_length", "tokenizer.shared", "decode.start"]),
         (&[Transformer, Gpt], OF_TRANSFORMERS),
         (&[Seq2Seq], OF_SEQ2SEQ),
     ]
@@ -117,6 +117,7 @@ pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
         feeding,
         scores,
         tied_width,
+        characters,
         one_source,
         data_of_kind,
         pairs_of_files,
@@ -261,6 +262,18 @@ fn tied_width(recipe: &Recipe) -> Option<Conflict> {
             m.hidden, m.embedding
         ),
     })
+}
+
+/// What a character CNN reads.
+fn characters(recipe: &Recipe) -> Option<Conflict> {
+    let (kind, m) = (recipe.tokenizer.kind, &recipe.model);
+    if m.char_cnn.is_none() || m.kind == ModelKind::Gpt || kind == TokenizerKind::Char {
+        return None;
+    }
+    let text = format!(
+        "model.char_cnn: it reads characters, and tokenizer.kind = \"{kind}\"; choose the tokenizer \"char\", or leave it out"
+    );
+    Some(Conflict { keys: vec!["model.char_cnn", "tokenizer.kind"], text })
 }
 
 /// An encoder needs a source.

@@ -104,11 +104,14 @@ impl Setting<'_> {
     }
 
     fn apply(&self, recipe: &mut Recipe) -> Result<()> {
-        let Key { path, expected, set, .. } = self.key;
+        let Key { path, expected, set, fault, .. } = self.key;
         // `--set data.tsv=2024` is TOML for a number, and yet a file's name.
         let as_string = DeValue::String(self.written.into());
         if set(recipe, &self.value).is_some() || (self.typed && set(recipe, &as_string).is_some()) {
             return Ok(());
+        }
+        if let Some(fault) = fault(&self.value) {
+            return fail(&self.place, format!("{path}: {fault}"));
         }
         let found = if self.value.is_table() { "a table".into() } else { shorten(self.written) };
         fail(&self.place, format!("{path}: expected {}, found {found}", expected()))

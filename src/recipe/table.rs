@@ -30,6 +30,8 @@ pub struct Key {
     pub get: fn(&Recipe) -> String,
     /// Sets the recipe's value; `None`, and nothing set, if it is not what is expected.
     pub set: fn(&mut Recipe, &DeValue) -> Option<()>,
+    /// What exactly is wrong with a value of several parts that `set` refuses.
+    pub fault: fn(&DeValue) -> Option<String>,
 }
 
 /// A type that a key may have.
@@ -40,6 +42,10 @@ pub trait Value: Sized {
     fn expected() -> String;
     /// `None` if the TOML value is of another type.
     fn read(value: &DeValue) -> Option<Self>;
+    /// What is wrong with a value that has parts and that `read` refuses, to follow the key.
+    fn fault(_: &DeValue) -> Option<String> {
+        None
+    }
     /// As TOML, such that `read` gives the same again.
     fn print(&self) -> String;
     /// What a range bounds.
@@ -283,6 +289,7 @@ macro_rules! table {
                 recipe.$($field)+ = table::read_within::<$type>(value, $range)?;
                 Some(())
             },
+            fault: <$type as table::Value>::fault,
         }
     };
 }

@@ -67,3 +67,41 @@ fn a_list_of_words_that_is_none_is_refused() {
     every(1).refuses(&["data.valid_every = 1 of 2 pairs leaves none"]);
     assert!(!place.path("runs").exists());
 }
+
+const CNN: &str = "--set model.char_cnn={widths=[1,2,3],filters=8,embedding=8}";
+
+/// Text correction through a character CNN: it learns, goes on bit for bit, and says what it is.
+#[test]
+fn a_character_cnn_reads_the_letters() {
+    let place = Place::new();
+    place.write("words.txt", WORDS);
+    let set = format!("--set data.words=words.txt --set data.pairs=400 --set train.lr=1e-2 {CNN}");
+    let train = format!("train correct --device cpu {SMALL} {set} --set train.warmup=20 --set train.batch_tokens=1000");
+    let run = |out: &str, steps: usize| {
+        place.run(&format!("{train} --set train.steps={steps} --set train.eval_every=1000 --out {out}")).succeeds().err
+    };
+    let told = run("run", 150);
+    assert!(told.contains("transformers cannot open it: it has no class for model.char_cnn"), "{told}");
+    let text = "Qiuck BRWON foxx jumps ovet teh lazy dog.\n";
+    let correct = |more: &str| place.feed(&format!("correct --model run {more}"), text.as_bytes()).succeeds().out;
+    assert_eq!(correct("--device cpu"), "Quick BROWN fox jumps over the lazy dog.\n");
+    assert_eq!(correct(""), correct("--device cpu"));
+
+    run("halves", 6);
+    run("halves", 12);
+    run("whole", 12);
+    assert!(place.read("halves/model.safetensors") == place.read("whole/model.safetensors"));
+
+    let cnn = &place.json("run/config.json")["seqloom"]["char_cnn"];
+    assert_eq!((cnn["widths"].to_string(), cnn["filters"].to_string()), ("[1,2,3]".into(), "[8,16,24]".into()));
+    let said = place.run("inspect --device cpu --model run").succeeds().out;
+    assert!(said.contains(", character CNN of 3 widths, 48 channels, 1 highway layers; "), "{said}");
+    let said = place.run("verify --model run").succeeds();
+    assert!(said.out.contains("unfold") || said.err.contains("unfold"), "{}{}", said.out, said.err);
+    place.run("evaluate --device cpu --model run").succeeds();
+    place.run("import run --out imported").refuses(&["model_type is \"seqloom\", which is a run already"]);
+    // Another one is another model.
+    place.run(&format!("{train} --set train.steps=20 --set model.char_cnn={{}} --out run")).refuses(&[
+        "model.char_cnn = { widths = [1, 2, 3], filters = 8, highway = 1, pool = \"none\", embedding = 8 }",
+    ]);
+}

@@ -2,13 +2,14 @@
 
 use super::{REVERSE, Seq2Seq, rnn};
 use crate::models::Vocabulary;
+use crate::models::char_cnn::CharCnn;
 use crate::parameters::{Declaration, Init};
 use crate::recipe::{self, Attention, ContextUse};
 
 impl Seq2Seq {
     /// Every parameter; those of the cells are called and laid out as in PyTorch's `nn.LSTM`, `nn.GRU` and `nn.RNN`.
     pub fn declarations(&self) -> Vec<Declaration> {
-        let mut all = vec![];
+        let mut all: Vec<Declaration> = self.char_cnn.iter().flat_map(CharCnn::declarations).collect();
         let (h, m, e, s) = (self.hidden, self.embedding, self.memory_width(), self.vocabulary.source());
         let v = self.vocabulary.target();
         let gates = self.cell.gates() * h;
@@ -22,11 +23,10 @@ impl Seq2Seq {
             };
             all.push(Declaration { name, dims: dims.into(), init });
         };
-        let mut tables = vec![
-            (self.embedding_name("encoder"), [s, m]),
-            (self.embedding_name("decoder"), [v, m]),
-            (self.output_name(), [v, h]),
-        ];
+        let mut tables = vec![(self.embedding_name("decoder"), [v, m]), (self.output_name(), [v, h])];
+        if self.char_cnn.is_none() {
+            tables.insert(0, (self.embedding_name("encoder"), [s, m]));
+        }
         // A matrix that has several uses is one parameter.
         tables.dedup_by(|a, b| a.0 == b.0);
         tables.iter().for_each(|(name, dims)| declare(name.clone(), dims));
