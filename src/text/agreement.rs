@@ -14,8 +14,8 @@ pub const FARTHEST: usize = 40;
 const WORDS: usize = FARTHEST + 4;
 /// Sentences of the validation and the test set for each distance.
 const EACH: [usize; 2] = [5, 20];
-/// Stands before the subject and before no other noun.
-const DETERMINER: &str = "the";
+/// One stands before the subject, as its number asks for, and none before any other noun.
+const DETERMINERS: [&str; 2] = ["this", "these"];
 
 /// Nouns whose plural takes an s.
 const NOUNS: [&str; 20] = [
@@ -33,7 +33,7 @@ const PREPOSITIONS: [&str; 8] = ["near", "by", "behind", "under", "above", "besi
 const ADVERBS: [&str; 8] = ["often", "never", "always", "still", "rarely", "now", "today", "again"];
 
 /// Sentences that end in a verb's root, and the verb as it agrees with the subject, the only noun behind a determiner: ("… near
-/// tables the key by gardens under lamp again fall", "falls"). From 1 to [`FARTHEST`] words lie from the subject to the verb,
+/// tables this key by gardens under lamp again fall", "falls"). From 1 to [`FARTHEST`] words lie from the subject to the verb,
 /// every distance as likely as the others, in the held-out sets as often; all sentences are equally long; every noun's number
 /// is drawn for itself. No sentence is in two sets. (training, validation, test).
 pub fn agreement(seed: u64, pairs: usize) -> [Vec<Pair>; 3] {
@@ -53,7 +53,7 @@ pub fn agreement(seed: u64, pairs: usize) -> [Vec<Pair>; 3] {
 /// Words from the subject of such a sentence to its verb; none where there is no subject.
 pub fn distance(sentence: &str) -> Option<usize> {
     let words: Vec<&str> = sentence.split(' ').collect();
-    let determiner = words.iter().position(|word| *word == DETERMINER)?;
+    let determiner = words.iter().position(|word| DETERMINERS.contains(word))?;
     (words.len() - 1).checked_sub(determiner + 1)
 }
 
@@ -77,7 +77,7 @@ fn fresh(random: &mut ChaCha8Rng, seen: &mut HashSet<String>, distance: usize) -
 fn sentence(random: &mut ChaCha8Rng, distance: usize) -> Pair {
     let mut words = filler(random, WORDS - distance - 2);
     let (noun, plural) = noun(random);
-    words.extend([DETERMINER.to_string(), noun]);
+    words.extend([DETERMINERS[usize::from(plural)].to_string(), noun]);
     words.extend(filler(random, distance - 1));
     let verb = pick(random, &VERBS);
     words.push(verb.to_string());
@@ -129,8 +129,9 @@ mod tests {
             assert!(seen.insert(sentence.clone()), "{sentence}");
             let words: Vec<&str> = sentence.split(' ').collect();
             assert_eq!(words.len(), WORDS, "{sentence}");
-            assert_eq!(words.iter().filter(|w| **w == "the").count(), 1, "{sentence}");
+            let determiners: Vec<&str> = words.iter().copied().filter(|w| ["this", "these"].contains(w)).collect();
             let (root, subject) = (words[WORDS - 1], words[WORDS - 1 - distance(sentence).unwrap()]);
+            assert_eq!(determiners, [if subject.ends_with('s') { "these" } else { "this" }], "{sentence}");
             assert!(NOUNS.contains(&subject.trim_end_matches('s')) && VERBS.contains(&root), "{sentence}");
             assert_eq!(*verb, if subject.ends_with('s') { root.to_string() } else { root.to_string() + "s" }, "{sentence}");
         }
@@ -150,7 +151,7 @@ mod tests {
             }
         }
         assert_eq!(distance("near keys by lamp fall"), None);
-        assert_eq!(distance("the"), None);
+        assert_eq!(distance("this"), None);
     }
 
     /// Neither the last noun, the first, nor the most of them give the answer away; without a noun between, the last does.
