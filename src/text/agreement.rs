@@ -19,13 +19,13 @@ const DETERMINERS: [&str; 2] = ["this", "these"];
 
 /// Nouns whose plural takes an s.
 const NOUNS: [&str; 20] = [
-    "key", "cabinet", "table", "letter", "window", "garden", "river", "bridge", "tower", "lamp", "basket", "engine", "picture",
-    "ladder", "wheel", "bottle", "carpet", "mirror", "pencil", "stone",
+    "key", "cabinet", "table", "letter", "window", "garden", "river", "bridge", "tower", "lamp", "basket", "engine",
+    "picture", "ladder", "wheel", "bottle", "carpet", "mirror", "pencil", "stone",
 ];
 /// Verbs whose third person takes an s.
 const VERBS: [&str; 24] = [
-    "fall", "turn", "move", "shine", "break", "burn", "float", "glow", "hang", "lean", "melt", "open", "roll", "shake", "sink",
-    "slide", "spin", "stand", "swing", "tilt", "wait", "wear", "work", "remain",
+    "fall", "turn", "move", "shine", "break", "burn", "float", "glow", "hang", "lean", "melt", "open", "roll", "shake",
+    "sink", "slide", "spin", "stand", "swing", "tilt", "wait", "wear", "work", "remain",
 ];
 /// What a noun that is no subject stands behind.
 const PREPOSITIONS: [&str; 8] = ["near", "by", "behind", "under", "above", "beside", "with", "without"];
@@ -61,7 +61,8 @@ pub fn distance(sentence: &str) -> Option<usize> {
 pub fn by_last_noun(sentence: &str) -> Option<String> {
     let mut words: Vec<&str> = sentence.split(' ').collect();
     let verb = words.pop()?;
-    let noun = words.into_iter().rfind(|word| NOUNS.iter().any(|noun| word.strip_suffix('s').unwrap_or(word) == *noun))?;
+    let noun =
+        words.into_iter().rfind(|word| NOUNS.iter().any(|noun| word.strip_suffix('s').unwrap_or(word) == *noun))?;
     Some(agreeing(verb, noun.ends_with('s')))
 }
 
@@ -133,12 +134,20 @@ mod tests {
             let (root, subject) = (words[WORDS - 1], words[WORDS - 1 - distance(sentence).unwrap()]);
             assert_eq!(determiners, [if subject.ends_with('s') { "these" } else { "this" }], "{sentence}");
             assert!(NOUNS.contains(&subject.trim_end_matches('s')) && VERBS.contains(&root), "{sentence}");
-            assert_eq!(*verb, if subject.ends_with('s') { root.to_string() } else { root.to_string() + "s" }, "{sentence}");
+            assert_eq!(
+                *verb,
+                if subject.ends_with('s') { root.to_string() } else { root.to_string() + "s" },
+                "{sentence}"
+            );
         }
         assert_eq!(agreement(1, 3000), sets);
         assert_ne!(agreement(2, 3000)[2], sets[2]);
         let another = agreement(1, 10);
-        assert_eq!((&another[1], &another[2]), (&sets[1], &sets[2]), "what is held out does not depend on how many there are");
+        assert_eq!(
+            (&another[1], &another[2]),
+            (&sets[1], &sets[2]),
+            "what is held out does not depend on how many there are"
+        );
     }
 
     #[test]
@@ -169,7 +178,8 @@ mod tests {
         assert!((plurals - 0.5).abs() <= 5.0 * (0.25 / train.len() as f64).sqrt(), "{plurals}");
         let most = |p: &&Pair| {
             let others = p.0.split(' ').filter(|w| NOUNS.contains(&w.trim_end_matches('s')));
-            let counts = others.fold([0, 0], |[one, many], w| if w.ends_with('s') { [one, many + 1] } else { [one + 1, many] });
+            let counts =
+                others.fold([0, 0], |[one, many], w| if w.ends_with('s') { [one, many + 1] } else { [one + 1, many] });
             (counts[1] > counts[0]) == !p.1.ends_with('s')
         };
         // The subject is one of some seventeen nouns, so that it tips the balance now and then.

@@ -97,9 +97,7 @@ fn of_model(change: impl Fn(&mut recipe::Model), kind: ModelKind, length: usize)
 fn a_recurrent_models_chain_grows_with_the_length_and_a_transformers_does_not() {
     let lengths = [16, 64, 256];
     let rnn = |attention| {
-        lengths.map(|t| {
-            of_model(|m| (m.cell, m.attention) = (recipe::Cell::Rnn, attention), ModelKind::Seq2Seq, t)
-        })
+        lengths.map(|t| of_model(|m| (m.cell, m.attention) = (recipe::Cell::Rnn, attention), ModelKind::Seq2Seq, t))
     };
     let transformer = lengths.map(|t| of_model(|_| (), ModelKind::Transformer, t));
     assert!(transformer[0] > 20 && transformer == [transformer[0]; 3], "{transformer:?}");

@@ -165,7 +165,23 @@ fn recipes_print_what_train_reads() {
     let place = Place::new();
     let list = place.run("recipes").succeeds().out;
     let names: Vec<&str> = list.lines().map(|line| line.split(' ').next().expect("a name")).collect();
-    assert_eq!(names, ["phrasebook", "copy", "multi30k", "shakespeare", "addition", "sort", "phonemes", "correct", "reverse", "multi30k-lstm", "multi30k-attention", "agreement"]);
+    assert_eq!(
+        names,
+        [
+            "phrasebook",
+            "copy",
+            "multi30k",
+            "shakespeare",
+            "addition",
+            "sort",
+            "phonemes",
+            "correct",
+            "reverse",
+            "multi30k-lstm",
+            "multi30k-attention",
+            "agreement"
+        ]
+    );
     for name in names {
         let text = place.run(&format!("recipes {name}")).succeeds().out;
         let read = |text: &str| seqloom::recipe::Recipe::parse(name, text, &[]).expect("a recipe");
