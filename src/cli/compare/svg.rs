@@ -11,6 +11,8 @@ const PLOT: f64 = 300.0;
 /// Left edges of the panels, and how wide their plots are.
 const PANELS: [f64; 3] = [60.0, 460.0, 860.0];
 const ACROSS: f64 = 290.0;
+/// Left edges of the entries of the legend.
+const LEGEND: [f64; 4] = [60.0, 310.0, 560.0, 890.0];
 /// Pixels of a line below.
 const LINE: f64 = 18.0;
 
@@ -101,9 +103,9 @@ impl Panel<'_> {
 pub fn picture(r: &Results) -> String {
     let mut body = String::new();
     let distances = (0..=BUCKETS).map(|b| ((FIVE * b) as f64, (FIVE * b).to_string())).collect();
-    let shares = (4..=10).map(|n| (10.0 * n as f64, format!("{} %", 10 * n))).collect();
     let lowest = r.entries.iter().flat_map(|e| (0..BUCKETS).map(|b| e.trained.accuracy.percent(b..b + 1)));
     let low = if lowest.fold(100.0, f64::min) < 40.0 { 0.0 } else { 40.0 };
+    let shares = (if low > 0.0 { 4 } else { 0 }..=10).map(|n| (10.0 * n as f64, format!("{} %", 10 * n))).collect();
     let right = Panel {
         left: PANELS[0],
         title: "Right answers, by distance",
@@ -142,7 +144,7 @@ pub fn picture(r: &Results) -> String {
         let steps = |a: &super::AtLength| (a.chain as f64, format!("{} steps at {} tokens", a.chain, a.length));
         body += &seconds.curve(i, name, &at(&ms));
         body += &chain.curve(i, name, &at(&steps));
-        let x = PANELS[0] + 280.0 * i as f64;
+        let x = LEGEND[i];
         let _ = writeln!(
             body,
             r#"<path class="s{i}" d="M{x} 54h22"/><circle class="s{i}" cx="{}" cy="54" r="3"/>"#,
@@ -189,7 +191,7 @@ fn style() -> String {
     format!(
         "text{{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}}.h{{font-size:16px;\
          font-weight:600}}.b{{font-weight:600;font-size:13px}}.m{{text-anchor:middle}}.e{{text-anchor:end}}\
-         path{{fill:none;stroke-width:2}}.l{{stroke-width:1}}.c{{stroke-width:1;stroke-dasharray:5 4}}{}\
+         path{{fill:none;stroke-width:2}}path.s0{{stroke-width:5}}.l{{stroke-width:1}}.c{{stroke-width:1;stroke-dasharray:5 4}}{}\
          @media(prefers-color-scheme:dark){{{}}}",
         theme("#ffffff", "#1b1f24", "#69707a", "#e6e8eb", ["#8a5a00", "#c2410c", "#7c3aed", "#1d6fb8"]),
         theme("#14161a", "#e4e7eb", "#9aa2ac", "#2a2e35", ["#d9a441", "#fb923c", "#a78bfa", "#60a5fa"])
