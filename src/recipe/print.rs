@@ -75,7 +75,7 @@ mod tests {
         for expected in [
             "\n\n# The network.\n[model]\n# Architecture: \"transformer\" is",
             "\nkind = \"transformer\"              \
-             # \"transformer\" or \"gpt\"; default \"transformer\"\n",
+             # \"transformer\", \"gpt\" or \"seq2seq\"; default \"transformer\"\n",
             "\nlr = 0.0005                       # a number above 0 and at most 1000; default 0.0005\n",
             "\nbetas = [0.9, 0.98]               # a list of two numbers from 0 to below 1; default [0.9, 0.98]\n",
             "\nbuiltin = \"\"                      # \"\", \"phrasebook\", \"copy\", \"addition\", \"sort\", \"reverse\" or \"agreement\"; default \"\"\n",

@@ -39,7 +39,7 @@ fn training_refuses_in_one_line_and_writes_nothing() {
         ("tiny.toml --set model.heads=two", &["model.heads: expected a whole number from 1 to 1024, found two"]),
         ("tiny.toml --set model.heads=2.5", &["model.heads: expected a whole number"]),
         ("tiny.toml --set model.bias=yes", &["model.bias: expected true or false, found yes"]),
-        ("tiny.toml --set model.kind=bert", &["model.kind: expected \"transformer\" or \"gpt\""]),
+        ("tiny.toml --set model.kind=bert", &["model.kind: expected \"transformer\", \"gpt\" or \"seq2seq\""]),
         ("tiny.toml --set data.text=a.de", &["data.text: only the kind \"gpt\" learns from a text"]),
         ("tiny.toml --set model.kind=gpt --set model.norm=post", &["model.norm: a \"gpt\" is \"pre\""]),
         ("tiny.toml --set train.lr=nan", &["train.lr: expected a number above 0"]),

@@ -152,7 +152,7 @@ fn wrong_types() {
         ("heads = [\n8]", "model.heads: expected a whole number from 1 to 1024, found […"),
         ("dropout = true", "model.dropout: expected a number from 0 to below 1, found true"),
         ("bias = 1", "model.bias: expected true or false, found 1"),
-        ("kind = 1", "model.kind: expected \"transformer\" or \"gpt\", found 1"),
+        ("kind = 1", "model.kind: expected \"transformer\", \"gpt\" or \"seq2seq\", found 1"),
     ];
     for (text, message) in cases {
         refuses(&format!("[model]\n{text}"), &[], &format!("my.toml:3: {message}"));
@@ -168,7 +168,7 @@ fn wrong_types() {
 #[test]
 fn impossible_values() {
     let cases = [
-        ("model.kind = \"bert\"", "expected \"transformer\" or \"gpt\", found \"bert\""),
+        ("model.kind = \"bert\"", "expected \"transformer\", \"gpt\" or \"seq2seq\", found \"bert\""),
         ("train.optimizer = \"lion\"", "expected \"adamw\", \"adam\" or \"sgd\", found \"lion\""),
         ("tokenizer.kind = \"wrod\"", "expected \"bpe\", \"char\" or \"word\", found \"wrod\""),
         (
