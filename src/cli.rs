@@ -8,6 +8,7 @@ macro_rules! out {
 mod attention;
 mod average;
 mod bench;
+mod compare;
 mod converse;
 mod correct;
 mod data;
@@ -66,6 +67,8 @@ enum Command {
     Verify(verify::Verify),
     /// Time every kernel, or a recipe's training, and say how far it is from this adapter's measured limits
     Bench(bench::Bench),
+    /// Train RNN, LSTM, LSTM with attention and Transformer on one task, and draw what came of it
+    Compare(compare::Compare),
     /// List the built-in recipes, or print one with every key explained
     Recipes(recipes::Recipes),
 }
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Recipes(args) => recipes::run(&args),
     }
 }

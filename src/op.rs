@@ -35,6 +35,12 @@ pub trait Op: Debug + Send + Sync {
     fn in_place(&self) -> &'static [(usize, usize)] {
         &[]
     }
+    /// Steps behind each other that one call takes however many lanes there are. A sum counts as one, whatever its length: its
+    /// terms need not wait for each other.
+    fn sequential_steps(&self, x: &[&Type]) -> usize {
+        let _ = x;
+        1
+    }
     /// The same operation with one more input, the last, to which its only output is added in place: gradients with
     /// several parts are summed by it, without a pass of their own.
     fn adding(&self) -> Option<Arc<dyn Op>> {

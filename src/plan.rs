@@ -1,5 +1,6 @@
 //! The planner: a graph becomes a list of passes over few buffers. Pure data; no device is needed.
 
+mod chain;
 mod lifetimes;
 mod memory;
 mod targets;

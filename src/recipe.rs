@@ -117,6 +117,8 @@ choices! {
         Sort = "sort",
         /// Numbers below 50, to be written from the last to the first.
         Reverse = "reverse",
+        /// Sentences whose verb must agree with a noun 1 to 40 words back.
+        Agreement = "agreement",
     }
     /// How text becomes tokens.
     TokenizerKind {
@@ -250,8 +252,8 @@ table! {
         words: String = String::new();
         /// "gpt": one file of text, all of it one sequence.
         text: String = String::new();
-        /// The corpus inside the program: English and French phrases, sequences to be copied, sums, digits to be sorted, or
-        /// numbers to be reversed.
+        /// The corpus inside the program: English and French phrases, sequences to be copied, sums, digits to be sorted,
+        /// numbers to be reversed, or verbs that agree with a distant noun.
         builtin: Builtin = Builtin::None;
         /// Training pairs to take from the built-in corpus, or to make of data.words.
         pairs: usize = 40_000, 1..=10_000_000;
@@ -381,6 +383,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("reverse", include_str!("../recipes/reverse.toml")),
     ("multi30k-lstm", include_str!("../recipes/multi30k-lstm.toml")),
     ("multi30k-attention", include_str!("../recipes/multi30k-attention.toml")),
+    ("agreement", include_str!("../recipes/agreement.toml")),
 ];
 
 impl Recipe {

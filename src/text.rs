@@ -1,5 +1,6 @@
 //! Text: corpora, tokens, batches, and how good a translation is.
 
+pub mod agreement;
 pub mod batch;
 pub mod bleu;
 pub mod chrf;

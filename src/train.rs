@@ -86,6 +86,12 @@ impl Planned {
         Ok(Planned { network, recipe, train, valid, state, plans })
     }
 
+    /// The plans: forward and backward for each shape of the training batches, an evaluation for each of the validation
+    /// set's, the update.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
     /// Loads the programs. The parameters start from the recipe's seed. Errors: the device has not the memory, a shader
     /// does not compile.
     pub async fn load(self) -> Result<Trainer> {

@@ -1,5 +1,7 @@
 //! The planner, with no GPU: what it drops, shares, copies and submits, and that every pass reads what it means.
 
+#[path = "plan/chain.rs"]
+mod chain;
 #[path = "plan/lifetimes.rs"]
 mod lifetimes;
 mod random;

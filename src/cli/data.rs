@@ -3,6 +3,7 @@
 use super::files;
 use seqloom::error::{Error, Result};
 use seqloom::recipe::{Builtin, ModelKind, Recipe, TokenizerKind};
+use seqloom::text::agreement::agreement;
 use seqloom::text::batch::{BUCKETS, Batches, Buckets, Example, encode_continued, encode_pairs};
 use seqloom::text::copy::copy;
 use seqloom::text::corpus::{self, Corpus, Pair};
@@ -182,6 +183,11 @@ fn pairs(recipe: &Recipe) -> Result<Pairs> {
         Builtin::Reverse => {
             let [train, valid, test] = reverse(recipe.train.seed, d.pairs);
             let report = format!("{} sequences to be reversed", train.len());
+            return Ok(Pairs { train, valid, test, report });
+        }
+        Builtin::Agreement => {
+            let [train, valid, test] = agreement(recipe.train.seed, d.pairs);
+            let report = format!("{} sentences whose verb must agree", train.len());
             return Ok(Pairs { train, valid, test, report });
         }
         Builtin::Addition | Builtin::Sort => {

@@ -1,5 +1,6 @@
 //! h' = cell(gates + W h + b, state) along a sequence: RNN, LSTM (Hochreiter and Schmidhuber 1997), GRU (Cho et al. 2014)
 
+mod fast;
 mod near;
 mod vjp;
 
@@ -188,6 +189,10 @@ impl Op for Recurrence {
         fill(&self.walk(x), y);
     }
 
+    fn cpu_fast(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        fast::forward(self, x, y);
+    }
+
     fn launches(&self, x: &[&Type], y: &[&Type], adapter: &Adapter) -> Vec<Launch> {
         self.walks(shader!("recurrence"), self.extents(y[0]), x[0].dims[1], adapter)
     }
@@ -212,6 +217,10 @@ impl Op for Recurrence {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(2 * x[0].elements() * y[0].cols(), x, y)
+    }
+
+    fn sequential_steps(&self, x: &[&Type]) -> usize {
+        x[0].dims[1]
     }
 
     fn bound(&self, x: &[Tensor], _: &[Tensor]) -> Vec<Vec<f64>> {

@@ -78,7 +78,7 @@ mod tests {
              # \"transformer\", \"gpt\" or \"seq2seq\"; default \"transformer\"\n",
             "\nlr = 0.0005                       # a number above 0 and at most 1000; default 0.0005\n",
             "\nbetas = [0.9, 0.98]               # a list of two numbers from 0 to below 1; default [0.9, 0.98]\n",
-            "\nbuiltin = \"\"                      # \"\", \"phrasebook\", \"copy\", \"addition\", \"sort\" or \"reverse\"; default \"\"\n",
+            "\nbuiltin = \"\"                      # \"\", \"phrasebook\", \"copy\", \"addition\", \"sort\", \"reverse\" or \"agreement\"; default \"\"\n",
             "\n# \"inverse_sqrt\", \"noam\", \"constant\", \"cosine\", \"linear\", \"wsd\" or \"plateau\"; default \"inverse_sqrt\"\n\
              schedule = \"inverse_sqrt\"\n",
             "\noptimizer = \"adamw\"               # \"adamw\", \"adam\" or \"sgd\"; default \"adamw\"\n",

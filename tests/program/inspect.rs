@@ -162,7 +162,7 @@ fn inspect_refuses_in_one_line() {
         (
             "--recipe nothing",
             &[
-                "nothing is neither a built-in recipe (phrasebook, copy, multi30k, shakespeare, addition, sort, phonemes, correct, reverse, multi30k-lstm, multi30k-attention) nor a file",
+                "nothing is neither a built-in recipe (phrasebook, copy, multi30k, shakespeare, addition, sort, phonemes, correct, reverse, multi30k-lstm, multi30k-attention, agreement) nor a file",
             ],
         ),
         ("--recipe nothing.toml", &["cannot read nothing.toml"]),

@@ -3,6 +3,7 @@
 mod attention;
 mod average;
 mod bench;
+mod compare;
 mod correct;
 mod generate;
 mod gpt2;

@@ -58,7 +58,7 @@ fn training_refuses_in_one_line_and_writes_nothing() {
         (
             "nothing",
             &[
-                "nothing is neither a built-in recipe (phrasebook, copy, multi30k, shakespeare, addition, sort, phonemes, correct, reverse, multi30k-lstm, multi30k-attention) nor a file",
+                "nothing is neither a built-in recipe (phrasebook, copy, multi30k, shakespeare, addition, sort, phonemes, correct, reverse, multi30k-lstm, multi30k-attention, agreement) nor a file",
             ],
         ),
         ("nothing.toml", &["cannot read nothing.toml: no such file"]),

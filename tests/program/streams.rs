@@ -166,7 +166,7 @@ fn recipes_print_what_train_reads() {
     let list = place.run("recipes").succeeds().out;
     let names: Vec<&str> = list.lines().map(|line| line.split(' ').next().expect("a name")).collect();
     let first = ["phrasebook", "copy", "multi30k", "shakespeare", "addition", "sort", "phonemes", "correct"];
-    assert_eq!(names, [&first[..], &["reverse", "multi30k-lstm", "multi30k-attention"]].concat());
+    assert_eq!(names, [&first[..], &["reverse", "multi30k-lstm", "multi30k-attention", "agreement"]].concat());
     for name in names {
         let text = place.run(&format!("recipes {name}")).succeeds().out;
         let read = |text: &str| seqloom::recipe::Recipe::parse(name, text, &[]).expect("a recipe");
@@ -174,7 +174,7 @@ fn recipes_print_what_train_reads() {
     }
     place
         .run("recipes nothing")
-        .refuses(&["there is no recipe nothing; built in: phrasebook, copy, multi30k, shakespeare, addition, sort, phonemes, correct, reverse, multi30k-lstm, multi30k-attention"]);
+        .refuses(&["there is no recipe nothing; built in: phrasebook, copy, multi30k, shakespeare, addition, sort, phonemes, correct, reverse, multi30k-lstm, multi30k-attention, agreement"]);
 }
 
 /// `seqloom ... | head` closes the pipe before everything is written.

@@ -1,7 +1,7 @@
 //! The walk back through time.
 
 use super::near::{Near, sum};
-use super::{Cell, Recurrence, errors, fill};
+use super::{Cell, Recurrence, errors, fast, fill};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -102,6 +102,10 @@ impl Op for RecurrenceVjp {
         fill(&self.walk(x), y);
     }
 
+    fn cpu_fast(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        fast::backward(&self.0, x, y);
+    }
+
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
         let steps = x[3].dims[1] + 1;
         self.0.walks(shader!("recurrence_vjp"), self.0.extents(x[3]), steps, adapter)
@@ -113,6 +117,10 @@ impl Op for RecurrenceVjp {
 
     fn cost(&self, x: &[&Type], y: &[&Type]) -> Cost {
         Cost::new(2 * x[3].elements() * self.0.cell.gates() * x[3].cols(), x, y)
+    }
+
+    fn sequential_steps(&self, x: &[&Type]) -> usize {
+        x[3].dims[1]
     }
 
     fn bound(&self, x: &[Tensor], _: &[Tensor]) -> Vec<Vec<f64>> {

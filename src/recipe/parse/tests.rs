@@ -197,7 +197,7 @@ fn impossible_values() {
     refuses(
         "[data]\nbuiltin = \"wmt\"",
         &[],
-        "my.toml:2: data.builtin: expected \"\", \"phrasebook\", \"copy\", \"addition\", \"sort\" or \"reverse\", found \"wmt\"",
+        "my.toml:2: data.builtin: expected \"\", \"phrasebook\", \"copy\", \"addition\", \"sort\", \"reverse\" or \"agreement\", found \"wmt\"",
     );
 }
 
