@@ -95,10 +95,13 @@ fn a_character_cnn_reads_the_letters() {
     let cnn = &place.json("run/config.json")["seqloom"]["char_cnn"];
     assert_eq!((cnn["widths"].to_string(), cnn["filters"].to_string()), ("[1,2,3]".into(), "[8,16,24]".into()));
     let said = place.run("inspect --device cpu --model run").succeeds().out;
-    assert!(said.contains(", character CNN of 3 widths, 48 channels, 1 highway layers; "), "{said}");
+    assert!(said.contains(", character CNN of 3 widths, 48 channels, highway 1; "), "{said}");
     let said = place.run("verify --model run").succeeds();
     assert!(said.out.contains("unfold") || said.err.contains("unfold"), "{}{}", said.out, said.err);
-    place.run("evaluate --device cpu --model run").succeeds();
+    place.write("typed.txt", "teh\nqiuck\n");
+    place.write("meant.txt", "the\nquick\n");
+    let evaluate = "evaluate --device cpu --model run --source typed.txt --reference meant.txt";
+    assert!(place.run(evaluate).succeeds().out.contains("BLEU"));
     place.run("import run --out imported").refuses(&["model_type is \"seqloom\", which is a run already"]);
     // Another one is another model.
     place.run(&format!("{train} --set train.steps=20 --set model.char_cnn={{}} --out run")).refuses(&[

@@ -38,7 +38,7 @@ pub fn model(subject: &Subject) -> String {
     };
     let reads = m.char_cnn.as_ref().map_or(String::new(), |c| {
         let channels: usize = c.filters.iter().sum();
-        format!(", character CNN of {} widths, {channels} channels, {} highway layers", c.widths.len(), c.highway)
+        format!(", character CNN of {} widths, {channels} channels, highway {}", c.widths.len(), c.highway)
     });
     format!("{sizes}{reads}; {:.2} M parameters in {} tensors", p.count() as f64 / 1e6, p.entries.len())
 }
