@@ -102,68 +102,56 @@ fn products(sums: Sums, past: Sums, u: u32, k: u32) -> Sums {
 }
 
 // Step s of the walk for four units of a row, of which `sum` is W h, a column a gate. Steps past the row's length clear the
-// padding.
+// padding, by the same stores: software adapters run both sides of a branch.
 fn step(row: u32, s: u32, u: u32, sum: mat4x4<f32>) {
     let wide = H / 4u;
+    let zero = vec4(0.0);
     let length = min(lengths[row], run.y);
+    let live = s < length;
     let plane = run.x * run.y * wide;
-    let origin = row * select(1u, 2u, GATES == 4u) * wide;
-    if (s >= length) {
-        let at = (row * run.y + s) * wide + u;
-        h[at] = vec4(0.0);
-        for (var p = 0u; p < GATES + 2u - u32(GATES == 1u); p++) {
-            saved[p * plane + at] = vec4(0.0);
-        }
-        if (s == 0u) {
-            state[origin + u] = state0[origin + u];
-            if (GATES == 4u) {
-                state[origin + wide + u] = state0[origin + wide + u];
-            }
-        }
-        return;
-    }
-    let t = time(row, s);
-    let before = (row * run.y + select(t - 1u, t + 1u, REVERSE)) * wide;
-    let past = previous(s, select(before, origin, s == 0u) + u);
-    let at = (row * run.y + t) * wide + u;
-    let x = (row * run.y + t) * GATES * wide + u;
-    var out = vec4(0.0);
-    saved[at] = past;
+    let origin = row * select(1u, 2u, GATES == 4u) * wide + u;
+    let t = row * run.y + select(s, length - 1u - s, REVERSE && live);
+    let at = t * wide + u;
+    let x = t * GATES * wide + u;
+    let before = select(at, select(at - wide, at + wide, REVERSE), live);
+    let past = previous(s, select(before, origin, s == 0u));
+    var out = zero;
+    saved[at] = select(zero, past, live);
     if (GATES == 1u) {
-        out = tanhs_of(gates[x] + (sum[0] + b[u]));
+        out = select(zero, tanhs_of(gates[x] + (sum[0] + b[u])), live);
         saved[plane + at] = out;
     } else if (GATES == 3u) {
         let r = sigmoids_of(gates[x] + (sum[0] + b[u]));
         let z = sigmoids_of(gates[x + wide] + (sum[1] + b[wide + u]));
         let q = sum[2] + b[2u * wide + u];
         let n = tanhs_of(gates[x + 2u * wide] + r * q);
-        out = (1.0 - z) * n + z * past;
-        saved[plane + at] = r;
-        saved[2u * plane + at] = z;
-        saved[3u * plane + at] = n;
-        saved[4u * plane + at] = q;
+        out = select(zero, (1.0 - z) * n + z * past, live);
+        saved[plane + at] = select(zero, r, live);
+        saved[2u * plane + at] = select(zero, z, live);
+        saved[3u * plane + at] = select(zero, n, live);
+        saved[4u * plane + at] = select(zero, q, live);
     } else {
         let i = sigmoids_of(gates[x] + (sum[0] + b[u]));
         let f = sigmoids_of(gates[x + wide] + (sum[1] + b[wide + u]));
         let g = tanhs_of(gates[x + 2u * wide] + (sum[2] + b[2u * wide + u]));
         let o = sigmoids_of(gates[x + 3u * wide] + (sum[3] + b[3u * wide + u]));
         // A unit's own c waits in the state.
-        var c = state0[origin + wide + u];
+        var c = state0[origin + wide];
         if (s > 0u) {
-            c = state[origin + wide + u];
+            c = state[origin + wide];
         }
-        saved[plane + at] = i;
-        saved[2u * plane + at] = f;
-        saved[3u * plane + at] = g;
-        saved[4u * plane + at] = o;
-        saved[5u * plane + at] = c;
-        c = f * c + i * g;
-        state[origin + wide + u] = c;
-        out = o * tanhs_of(c);
+        saved[plane + at] = select(zero, i, live);
+        saved[2u * plane + at] = select(zero, f, live);
+        saved[3u * plane + at] = select(zero, g, live);
+        saved[4u * plane + at] = select(zero, o, live);
+        saved[5u * plane + at] = select(zero, c, live);
+        c = select(c, f * c + i * g, live);
+        state[origin + wide] = c;
+        out = select(zero, o * tanhs_of(c), live);
     }
     h[at] = out;
-    if (s == length - 1u) {
-        state[origin + u] = out;
+    if (s + 1u == max(length, 1u)) {
+        state[origin] = select(past, out, live);
     }
 }
 

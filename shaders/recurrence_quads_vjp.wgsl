@@ -94,15 +94,12 @@ fn store(at: u32, d: mat4x4<f32>, recurrent: vec4<f32>) {
 }
 
 // Step k of the walk for four units of a row, of which `sum` is W^T dgates: a real step from the last on, then the start, then
-// the padding.
+// the padding. One side serves all of them: software adapters run both sides of a branch.
 fn step(row: u32, k: u32, u: u32, sum: vec4<f32>) {
     let wide = H / 4u;
     let zero = vec4(0.0);
     let length = min(lengths[row], run.y);
-    if (k > length) {
-        store((row * run.y + k - 1u) * GATES * wide + u, mat4x4(zero, zero, zero, zero), zero);
-        return;
-    }
+    let live = k < length;
     let origin = row * select(1u, 2u, GATES == 4u) * wide + u;
     var carry = dstate[origin];
     var dc = zero;
@@ -118,30 +115,27 @@ fn step(row: u32, k: u32, u: u32, sum: vec4<f32>) {
             dc = dstate0[origin + wide];
         }
     }
-    if (k == length) {
-        dstate0[origin] = carry;
-        if (GATES == 4u) {
-            dstate0[origin + wide] = dc;
-        }
-        return;
-    }
-    let t = row * run.y + select(length - 1u - k, k, REVERSE);
+    let t = row * run.y + select(max(k, 1u) - 1u, select(length - 1u - k, k, REVERSE), live);
     let plane = run.x * run.y * wide;
     let at = t * wide + u;
     let d = dh[at] + carry;
     let past = saved[at];
+    var all = mat4x4(zero, zero, zero, zero);
+    var recurrent = zero;
     if (GATES == 1u) {
         let y = saved[plane + at];
-        store(t * wide + u, mat4x4(d * (1.0 - y * y), zero, zero, zero), zero);
+        all[0] = select(zero, d * (1.0 - y * y), live);
     } else if (GATES == 3u) {
         let r = saved[plane + at];
         let z = saved[2u * plane + at];
         let n = saved[3u * plane + at];
         let q = saved[4u * plane + at];
         let dn = d * (1.0 - z) * (1.0 - n * n);
-        dstate0[origin] = d * z;
-        let dr = dn * (q * (r * (1.0 - r)));
-        store(t * 3u * wide + u, mat4x4(dr, d * (past - n) * (z * (1.0 - z)), dn, zero), dn * r);
+        carry = select(carry, d * z, live);
+        all[0] = select(zero, dn * (q * (r * (1.0 - r))), live);
+        all[1] = select(zero, d * (past - n) * (z * (1.0 - z)), live);
+        all[2] = select(zero, dn, live);
+        recurrent = select(zero, dn * r, live);
     } else {
         let i = saved[plane + at];
         let f = saved[2u * plane + at];
@@ -149,9 +143,23 @@ fn step(row: u32, k: u32, u: u32, sum: vec4<f32>) {
         let o = saved[4u * plane + at];
         let c = saved[5u * plane + at];
         let y = tanhs_of(f * c + i * g);
-        dc += d * o * (1.0 - y * y);
-        dstate0[origin + wide] = dc * f;
-        store(t * 4u * wide + u, mat4x4(dc * g * (i * (1.0 - i)), dc * c * (f * (1.0 - f)), dc * i * (1.0 - g * g),
-                                        d * y * (o * (1.0 - o))), zero);
+        let dc_new = dc + d * o * (1.0 - y * y);
+        dc = select(dc, dc_new * f, live);
+        all[0] = select(zero, dc_new * g * (i * (1.0 - i)), live);
+        all[1] = select(zero, dc_new * c * (f * (1.0 - f)), live);
+        all[2] = select(zero, dc_new * i * (1.0 - g * g), live);
+        all[3] = select(zero, d * y * (o * (1.0 - o)), live);
+    }
+    if (k != length) {
+        store(t * GATES * wide + u, all, recurrent);
+    }
+    // Cotangents of the state wait there for the next step, of h what does not go through the sums.
+    if (k <= length) {
+        if (GATES == 3u || !live) {
+            dstate0[origin] = carry;
+        }
+        if (GATES == 4u) {
+            dstate0[origin + wide] = dc;
+        }
     }
 }
