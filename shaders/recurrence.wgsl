@@ -1,11 +1,12 @@
 // h[t] = cell(gates[t] + W h[t - 1] + b, state[t - 1]) along a sequence: RNN, GRU or LSTM
-// A workgroup takes SPAN units of ROWS rows of the batch and walks over run.z steps, a thread to every 256th unit: a weight
+// A workgroup takes SPAN units of ROWS rows of the batch and walks over run.z steps, a thread to every LANES-th unit: a weight
 // is loaded once for all of its rows. Where SPAN is less than H, run.z is 1: what other workgroups compute is read by the
 // next dispatch.
 import package::lib::grid::{workgroup_index};
 import package::lib::gates::{sigmoid_of, tanh_of};
 
 const ROWS: u32 = 1u; // rows of the batch that a thread has
+const LANES: u32 = 256u;
 
 override GATES: u32; // 1: RNN, 3: GRU, 4: LSTM
 override REVERSE: bool; // from the last real step to the first
@@ -22,7 +23,7 @@ override SPAN: u32;
 @group(0) @binding(7) var<storage, read_write> saved: array<f32>; // (P, B, T, H)
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // B, T, steps of a dispatch, number of the dispatch
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(LANES)
 fn recurrence(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
               @builtin(local_invocation_index) index: u32) {
     let blocks = (H + SPAN - 1u) / SPAN;
@@ -32,7 +33,7 @@ fn recurrence(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     let end = select(0u, min(first + SPAN, H), row < run.x);
     let last = min(run.z * (run.w + 1u), run.y);
     for (var s = run.z * run.w; s < last; s++) {
-        for (var u = first + index; u < end; u += 256u) {
+        for (var u = first + index; u < end; u += LANES) {
             let sums = products(row, s, u);
             for (var r = 0u; r < ROWS; r++) {
                 if (row + r < run.x) {

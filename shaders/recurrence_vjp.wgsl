@@ -1,11 +1,12 @@
 // dgates[t] = cell'(dh[t] + W^T dgates[t + 1], dc) back along a sequence: RNN, GRU or LSTM
-// A workgroup takes SPAN units of ROWS rows of the batch and walks over run.z of T + 1 steps, a thread to every 256th unit:
+// A workgroup takes SPAN units of ROWS rows of the batch and walks over run.z of T + 1 steps, a thread to every LANES-th unit:
 // a weight is loaded once for all of its rows. Where SPAN is less than H, run.z is 1: what other workgroups compute is read
 // by the next dispatch.
 import package::lib::grid::{workgroup_index};
 import package::lib::gates::{tanh_of};
 
 const ROWS: u32 = 1u; // rows of the batch that a thread has
+const LANES: u32 = 256u;
 
 override GATES: u32; // 1: RNN, 3: GRU, 4: LSTM
 override REVERSE: bool; // the forward walk went from the last real step to the first
@@ -21,7 +22,7 @@ override SPAN: u32;
 @group(0) @binding(6) var<storage, read_write> dstate0: array<f32>; // (B, S, H)
 @group(1) @binding(0) var<uniform> run: vec4<u32>; // B, T, steps of a dispatch, number of the dispatch
 
-@compute @workgroup_size(256)
+@compute @workgroup_size(LANES)
 fn recurrence_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
                   @builtin(local_invocation_index) index: u32) {
     let blocks = (H + SPAN - 1u) / SPAN;
@@ -31,7 +32,7 @@ fn recurrence_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgrou
     let end = select(0u, min(first + SPAN, H), row < run.x);
     let last = min(run.z * (run.w + 1u), run.y + 1u);
     for (var k = run.z * run.w; k < last; k++) {
-        for (var u = first + index; u < end; u += 256u) {
+        for (var u = first + index; u < end; u += LANES) {
             let sums = products(row, k, u);
             for (var r = 0u; r < ROWS; r++) {
                 if (row + r < run.x) {

@@ -61,10 +61,10 @@ pub struct Recurrence {
 }
 
 /// Rows of the batch that a thread has on a software adapter, where loads are the cost.
-const ROWS: usize = 4;
+const ROWS: usize = 8;
 
-/// Lanes of a workgroup.
-const LANES: usize = 256;
+/// Rows of the smallest batch that is read so: of fewer, most of a thread's would be nobody's.
+const LEAST: usize = 3;
 
 /// Most steps in one dispatch: what runs for too long is ended by a driver's watchdog.
 const STEPS: usize = 512;
@@ -75,23 +75,42 @@ impl Recurrence {
         [h.dims[0], h.dims[1], h.dims[2]]
     }
 
-    /// The candidates of a kernel that walks `steps` steps, each with H iterations a unit.
-    fn walks(&self, shader: Shader, [b, t, h]: [usize; 3], steps: usize, adapter: &Adapter) -> Vec<Launch> {
-        // Neither the order of additions nor, so, a row's bits depend on it.
-        let rows = if adapter.software && b >= 2 * ROWS { ROWS } else { 1 };
-        let candidate = |chunk: usize, span: usize| {
-            Launch::groups(shader, b.div_ceil(rows) * h.div_ceil(span), [b as u32, t as u32, chunk as u32, 0])
+    /// The candidates of a kernel that walks `steps` steps. Of its two shaders the first is for any H, the second for fours of
+    /// units; `loops` is how often each one's loop over products runs for what a thread computes at a step.
+    fn walks(
+        &self,
+        shaders: [Shader; 2],
+        loops: [usize; 2],
+        [b, t, h]: [usize; 3],
+        steps: usize,
+        adapter: &Adapter,
+    ) -> Vec<Launch> {
+        // Neither the order of additions nor, so, a row's bits depend on the batch.
+        let rows = if adapter.software && b >= LEAST { ROWS } else { 1 };
+        let quads = adapter.software && h.is_multiple_of(4);
+        let (kind, wide) = if quads { (1, h / 4) } else { (0, h) };
+        let candidate = |chunk: usize, lanes: usize, span: usize| {
+            Launch::groups(shaders[kind], b.div_ceil(rows) * wide.div_ceil(span), [b as u32, t as u32, chunk as u32, 0])
                 .tile("ROWS", rows as u32)
+                .tile("LANES", lanes as u32)
                 .constant("GATES", self.cell.gates() as f64)
                 .constant("REVERSE", f64::from(self.reverse))
                 .constant("H", h as f64)
                 .constant("SPAN", span as f64)
                 .steps(steps.div_ceil(chunk) as u32)
         };
-        let own = 1 + h.div_ceil(LANES) * ((h + 1) * (rows + 1) + rows * (self.cell.saved() + 1));
-        let most = if adapter.software { SOFTWARE_ITERATIONS / own } else { STEPS };
-        let whole = (most > 0).then(|| candidate(steps.min(STEPS).min(most), h).variant("many steps a dispatch"));
-        whole.into_iter().chain([candidate(1, h.min(LANES)).variant("a step a dispatch")]).collect()
+        let [least, most] = if adapter.software { [8, 32] } else { [64, 256] };
+        let lanes = wide.next_power_of_two().clamp(least, 256);
+        let own = 1 + wide.div_ceil(lanes) * ((loops[kind] + 1) * (rows + 1) + rows * (self.cell.saved() + 1));
+        let chunk = if adapter.software { SOFTWARE_ITERATIONS / own } else { STEPS }.min(steps).min(STEPS);
+        let whole = (chunk > 0).then(|| candidate(chunk, lanes, wide).variant("many steps a dispatch"));
+        let lanes = lanes.min(most);
+        let single = candidate(1, lanes, wide.min(lanes)).variant("a step a dispatch");
+        // Where there is no walk, nobody waits for other workgroups.
+        match t == 1 && wide > lanes {
+            true => [single].into_iter().chain(whole).collect(),
+            false => whole.into_iter().chain([single]).collect(),
+        }
     }
 
     /// h, state and saved, with how far a kernel may be off.
@@ -193,8 +212,10 @@ impl Op for Recurrence {
         fast::forward(self, x, y);
     }
 
-    fn launches(&self, x: &[&Type], y: &[&Type], adapter: &Adapter) -> Vec<Launch> {
-        self.walks(shader!("recurrence"), self.extents(y[0]), x[0].dims[1], adapter)
+    fn launches(&self, _: &[&Type], y: &[&Type], adapter: &Adapter) -> Vec<Launch> {
+        let shaders = [shader!("recurrence"), shader!("recurrence_quads")];
+        let [b, t, h] = self.extents(y[0]);
+        self.walks(shaders, [h, h / 4], [b, t, h], t, adapter)
     }
 
     fn vjp(&self, g: &mut Graph, x: &[Value], y: &[Value], dy: &[Option<Value>]) -> Vec<Option<Value>> {
@@ -266,7 +287,15 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
             (&[2, 3], 3, 130, true),
             (&[2, 1], 2, 300, false),
             (&[3, 0, 3, 2, 1, 3, 1, 2, 3], 3, 9, true),
+            (&[3, 0, 3, 2, 1, 3, 1, 2, 3], 3, 12, true),
+            (&[1, 1, 0, 1], 1, 256, false),
+            // On software adapters several dispatches.
+            (&[480, 20, 3], 480, 32, false),
         ] {
+            let long = t > 100;
+            if long && cell != Cell::Lstm {
+                continue;
+            }
             let op = Recurrence { cell, reverse };
             let (b, wide) = (lengths.len(), cell.gates() * h);
             let lengths = Tensor::u32([b], lengths.to_vec());
@@ -274,12 +303,14 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
             inputs.extend([draw.tensor(&[b, cell.states(), h]), lengths.clone()]);
             // So many weights of one are no smooth function of theirs.
             if draw.is_normal() {
-                inputs[1].as_f32_mut().iter_mut().for_each(|w| *w /= (h as f32).sqrt());
+                // After many steps errors would be as large as what they are errors of.
+                let scale = if long { h as f32 } else { (h as f32).sqrt() };
+                inputs[1].as_f32_mut().iter_mut().for_each(|w| *w /= scale);
             }
             let name = format!("{cell:?} B {b} T {t} H {h}{}", if reverse { " reverse" } else { "" });
             let w = inputs[1].clone();
             let mut case = Case::of(&name, op, inputs);
-            if h < 64 {
+            if t * h < 256 {
                 (case.results, case.wrt) = (vec![0, 1], vec![0, 1, 2, 3]);
             }
             let saved = case.definition().remove(2);
@@ -291,19 +322,21 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     cases
 }
 
-/// Large cases of the kernels.
+/// Large cases of the kernels: a layer, and a step of a decoder.
 pub fn large() -> Vec<Large> {
-    let (b, t, h, lengths) = (32, 64, 128, words(&[64; 32]));
     let mut large = vec![];
-    for cell in [Cell::Rnn, Cell::Gru, Cell::Lstm] {
-        let op = Recurrence { cell, reverse: false };
-        let (g, state) = (cell.gates() * h, || noise(&[b, cell.states(), h]));
-        let forward = [noise(&[b, t, g]), noise(&[g, h]), noise(&[g]), state(), lengths.clone()];
-        let name = format!("{cell:?} B {b} T {t} H {h}");
-        let forward = Large::new(&name, op, forward);
-        let saved = positive(&[cell.saved(), b, t, h]);
-        let backward = [noise(&[g, h]), saved, lengths.clone(), noise(&[b, t, h]), state()];
-        large.extend([forward, Large::new(name, RecurrenceVjp(op), backward)]);
+    for [b, t, h] in [[32, 64, 128], [32, 1, 128]] {
+        let lengths = words(&vec![t as u32; b]);
+        for cell in [Cell::Rnn, Cell::Gru, Cell::Lstm] {
+            let op = Recurrence { cell, reverse: false };
+            let (g, state) = (cell.gates() * h, || noise(&[b, cell.states(), h]));
+            let forward = [noise(&[b, t, g]), noise(&[g, h]), noise(&[g]), state(), lengths.clone()];
+            let name = format!("{cell:?} B {b} T {t} H {h}");
+            let forward = Large::new(&name, op, forward);
+            let saved = positive(&[cell.saved(), b, t, h]);
+            let backward = [noise(&[g, h]), saved, lengths.clone(), noise(&[b, t, h]), state()];
+            large.extend([forward, Large::new(name, RecurrenceVjp(op), backward)]);
+        }
     }
     large
 }

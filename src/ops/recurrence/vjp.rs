@@ -107,8 +107,9 @@ impl Op for RecurrenceVjp {
     }
 
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
-        let steps = x[3].dims[1] + 1;
-        self.0.walks(shader!("recurrence_vjp"), self.0.extents(x[3]), steps, adapter)
+        let shaders = [shader!("recurrence_vjp"), shader!("recurrence_quads_vjp")];
+        let [b, t, h] = self.0.extents(x[3]);
+        self.0.walks(shaders, [h, self.0.cell.gates() * h / 4], [b, t, h], t + 1, adapter)
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
