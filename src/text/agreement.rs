@@ -169,7 +169,7 @@ mod tests {
         let [train, ..] = agreement(4, 8000);
         let right = |p: &&Pair| by_last_noun(&p.0).as_ref() == Some(&p.1);
         let (near, far): (Vec<&Pair>, Vec<&Pair>) = train.iter().partition(|p| distance(&p.0) <= Some(2));
-        assert!(near.iter().all(|p| right(p)));
+        assert!(near.iter().all(right));
         // 7 of 8 sentences have a noun between and half of those are right, within five standard errors.
         let far: Vec<&Pair> = far.into_iter().filter(|p| distance(&p.0) >= Some(10)).collect();
         let share = far.iter().filter(|p| right(p)).count() as f64 / far.len() as f64;
@@ -180,7 +180,7 @@ mod tests {
             let others = p.0.split(' ').filter(|w| NOUNS.contains(&w.trim_end_matches('s')));
             let counts =
                 others.fold([0, 0], |[one, many], w| if w.ends_with('s') { [one, many + 1] } else { [one + 1, many] });
-            (counts[1] > counts[0]) == !p.1.ends_with('s')
+            (counts[1] > counts[0]) != p.1.ends_with('s')
         };
         // The subject is one of some seventeen nouns, so that it tips the balance now and then.
         let share = train.iter().filter(most).count() as f64 / train.len() as f64;
