@@ -150,8 +150,8 @@ pub fn picture(r: &Results) -> String {
             r#"<path class="s{i}" d="M{x} 54h22"/><circle class="s{i}" cx="{}" cy="54" r="3"/>"#,
             x + 11.0
         );
-        let (count, width) = (grouped(e.contestant.parameters as u64), e.contestant.width());
-        let _ = writeln!(body, r#"<text x="{}" y="58">{name}: {count} parameters, {width}</text>"#, x + 29.0);
+        let count = grouped(e.contestant.parameters as u64);
+        let _ = writeln!(body, r#"<text x="{}" y="58">{name}: {count} parameters</text>"#, x + 29.0);
     }
     let mut y = TOP + PLOT + 72.0;
     for line in sentences(r) {
@@ -191,7 +191,7 @@ fn style() -> String {
     format!(
         "text{{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif}}.h{{font-size:16px;\
          font-weight:600}}.b{{font-weight:600;font-size:13px}}.m{{text-anchor:middle}}.e{{text-anchor:end}}\
-         path{{fill:none;stroke-width:2}}path.s0{{stroke-width:5}}.l{{stroke-width:1}}.c{{stroke-width:1;stroke-dasharray:5 4}}{}\
+         path{{fill:none;stroke-width:2}}path.s0{{stroke-width:4}}.l{{stroke-width:1}}.c{{stroke-width:1;stroke-dasharray:5 4}}{}\
          @media(prefers-color-scheme:dark){{{}}}",
         theme("#ffffff", "#1b1f24", "#69707a", "#e6e8eb", ["#8a5a00", "#c2410c", "#7c3aed", "#1d6fb8"]),
         theme("#14161a", "#e4e7eb", "#9aa2ac", "#2a2e35", ["#d9a441", "#fb923c", "#a78bfa", "#60a5fa"])
