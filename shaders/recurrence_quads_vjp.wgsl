@@ -60,18 +60,32 @@ fn products(row: u32, k: u32, u: u32) -> array<vec4<f32>, ROWS> {
             at[r] = (later + select(0u, run.x * run.y, GATES == 3u)) * GATES * H / 4u;
         }
     }
-    for (var j = 0u; j < GATES * H / 4u; j++) {
-        let first = j * H + u;
-        let weights = mat4x4(w[first], w[first + H / 4u], w[first + H / 2u], w[first + 3u * H / 4u]);
+    // Two fours of gates at a time: a loop for each would cost what software adapters count.
+    let fours = GATES * H / 4u;
+    for (var j = 0u; j < fours; j += 2u) {
+        let next = min(j + 1u, fours - 1u);
+        let weights = block(j, u);
+        let more = block(next, u);
         for (var r = 0u; r < ROWS; r++) {
-            let d = dgates[at[r] + j];
-            var sum = fma(vec4(d.x), weights[0], sums[r]);
-            sum = fma(vec4(d.y), weights[1], sum);
-            sum = fma(vec4(d.z), weights[2], sum);
-            sums[r] = fma(vec4(d.w), weights[3], sum);
+            let sum = combine(sums[r], dgates[at[r] + j], weights);
+            sums[r] = select(sum, combine(sum, dgates[at[r] + next], more), next > j);
         }
     }
     return sums;
+}
+
+// Rows 4 j to 4 j + 3 of W, of which columns 4 u to 4 u + 3.
+fn block(j: u32, u: u32) -> mat4x4<f32> {
+    let first = j * H + u;
+    return mat4x4(w[first], w[first + H / 4u], w[first + H / 2u], w[first + 3u * H / 4u]);
+}
+
+// Adds four rows of W, each times its gate's cotangent.
+fn combine(sum: vec4<f32>, d: vec4<f32>, weights: mat4x4<f32>) -> vec4<f32> {
+    var more = fma(vec4(d.x), weights[0], sum);
+    more = fma(vec4(d.y), weights[1], more);
+    more = fma(vec4(d.z), weights[2], more);
+    return fma(vec4(d.w), weights[3], more);
 }
 
 // Cotangents of one time's gates, a column a gate: of x, and of W h + b where they differ.

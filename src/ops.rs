@@ -33,6 +33,7 @@ rooms! {
     attention_step,
     bias,
     cache,
+    cell,
     column_sum,
     columns,
     concat,

@@ -160,10 +160,11 @@ impl Seq2Seq {
                         x = self.drop(g, x, c, "input");
                     }
                     let read = |g: &mut Graph, suffix: &str| {
-                        let gates = self.gates(g, w, &format!("encoder.rnn.{{}}_l{layer}{suffix}"), x);
-                        let weights = ["weight_hh", "bias_hh"].map(|n| w.get(&rnn("encoder", n, layer, suffix)));
+                        let weight = |what: &str| w.get(&rnn("encoder", what, layer, suffix));
+                        let biases = self.biases(g, weight);
+                        let gates = g.linear(x, weight("weight_ih"), Some(biases.0), Activation::None);
                         let reverse = suffix == REVERSE;
-                        g.recurrence(self.cell, gates, weights[0], Some(weights[1]), zeros, source.lengths, reverse)
+                        g.recurrence(self.cell, gates, weight("weight_hh"), biases.1, zeros, source.lengths, reverse)
                     };
                     let (forward, last) = read(g, "");
                     let backward = self.bidirectional.then(|| read(g, REVERSE));
@@ -236,11 +237,14 @@ impl Seq2Seq {
         if s == 1 { flat } else { g.columns(flat, part * h..(part + 1) * h) }
     }
 
-    /// x W_ihᵀ + b_ih (B, T, G·H): the part of the gates that does not wait for the step before. `{}` in the name stands for
-    /// weight_ih and bias_ih.
-    fn gates(&self, g: &mut Graph, w: &Weights, name: &str, x: Value) -> Value {
-        let [weight, bias] = ["weight_ih", "bias_ih"].map(|what| w.get(&name.replace("{}", what)));
-        g.linear(x, weight, Some(bias), Activation::None)
+    /// The bias of the gates that do not wait for the step before, and that of those that do. Where both are only added it
+    /// is one: GRU alone multiplies what it has of h.
+    fn biases(&self, g: &mut Graph, weight: impl Fn(&str) -> Value) -> (Value, Option<Value>) {
+        let [of_x, of_h] = ["bias_ih", "bias_hh"].map(weight);
+        match self.cell {
+            Cell::Gru => (of_x, Some(of_h)),
+            Cell::Rnn | Cell::Lstm => (g.add(of_x, of_h), None),
+        }
     }
 
     fn drop(&self, g: &mut Graph, x: Value, c: &Context, place: &str) -> Value {

@@ -1,7 +1,6 @@
 //! h' = cell(gates + W h + b, state) along a sequence: RNN, LSTM (Hochreiter and Schmidhuber 1997), GRU (Cho et al. 2014)
 
 mod fast;
-mod near;
 mod vjp;
 
 use crate::case::{Case, Draw};
@@ -10,42 +9,14 @@ use crate::large::{Large, noise, positive, words};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{DType, Tensor, Type};
-use near::{Near, sum};
+use crate::ops::cell::near::{self, Near};
+pub use crate::ops::cell::Cell;
 pub use vjp::RecurrenceVjp;
 
-/// What is computed at every time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cell {
-    /// h' = tanh(x + W h + b)
-    Rnn,
-    /// h' = (1 - z) n + z h, n = tanh(x + r (W h + b)), gates r, z, n.
-    Gru,
-    /// c' = f c + i g, h' = o tanh(c'), gates i, f, g, o.
-    Lstm,
-}
-
 impl Cell {
-    /// G: sums a unit.
-    pub fn gates(self) -> usize {
-        match self {
-            Cell::Rnn => 1,
-            Cell::Gru => 3,
-            Cell::Lstm => 4,
-        }
-    }
-
-    /// S: numbers a unit carries from one time to the next, h first.
-    pub fn states(self) -> usize {
-        if self == Cell::Lstm { 2 } else { 1 }
-    }
-
-    /// P: what the backward pass needs of a unit at a time; the h before comes first.
+    /// P: what the backward pass needs of a unit at a time: the h before, what the step kept, LSTM's c before.
     fn saved(self) -> usize {
-        match self {
-            Cell::Rnn => 2,
-            Cell::Gru => 5,
-            Cell::Lstm => 6,
-        }
+        self.kept() + self.states()
     }
 }
 
@@ -106,11 +77,7 @@ impl Recurrence {
         let whole = (chunk > 0).then(|| candidate(chunk, lanes, wide).variant("many steps a dispatch"));
         let lanes = lanes.min(most);
         let single = candidate(1, lanes, wide.min(lanes)).variant("a step a dispatch");
-        // Where there is no walk, nobody waits for other workgroups.
-        match t == 1 && wide > lanes {
-            true => [single].into_iter().chain(whole).collect(),
-            false => whole.into_iter().chain([single]).collect(),
-        }
+        whole.into_iter().chain([single]).collect()
     }
 
     /// h, state and saved, with how far a kernel may be off.
@@ -131,52 +98,21 @@ impl Recurrence {
                 for u in 0..h {
                     let recurrent = |gate: usize| {
                         let products = (0..h).map(|k| at(1, (gate * h + u) * h + k) * past[k]);
-                        sum(products) + at(2, gate * h + u)
+                        near::sum(products) + at(2, gate * h + u)
                     };
-                    let x = |gate: usize| at(0, t * wide + gate * h + u);
-                    let all = |gate: usize| x(gate) + recurrent(gate);
-                    let keep: Vec<Near> = match self.cell {
-                        Cell::Rnn => {
-                            state[u] = all(0).tanh();
-                            vec![past[u], state[u]]
-                        }
-                        Cell::Gru => {
-                            let (r, z, q) = (all(0).sigmoid(), all(1).sigmoid(), recurrent(2));
-                            let n = (x(2) + r * q).tanh();
-                            state[u] = (Near::ONE - z) * n + z * past[u];
-                            vec![past[u], r, z, n, q]
-                        }
-                        Cell::Lstm => {
-                            let (i, f) = (all(0).sigmoid(), all(1).sigmoid());
-                            let (g, o) = (all(2).tanh(), all(3).sigmoid());
-                            state[h + u] = f * past[h + u] + i * g;
-                            state[u] = o * state[h + u].tanh();
-                            vec![past[u], i, f, g, o, past[h + u]]
-                        }
-                    };
-                    out[t * h + u] = state[u];
-                    for (p, value) in keep.into_iter().enumerate() {
-                        saved[p * plane + t * h + u] = value;
-                    }
+                    let q: Vec<Near> = (0..g).map(recurrent).collect();
+                    let x: Vec<Near> = (0..g).map(|gate| at(0, t * wide + gate * h + u)).collect();
+                    let before = [past[u], past.get(h + u).copied().unwrap_or(Near::ZERO)];
+                    let (after, keep) = self.cell.step(&x, &q, before);
+                    (0..states).for_each(|s| state[s * h + u] = after[s]);
+                    out[t * h + u] = after[0];
+                    let all = [&before[..1], &keep, &before[1..states]].concat();
+                    all.into_iter().enumerate().for_each(|(p, value)| saved[p * plane + t * h + u] = value);
                 }
             }
         }
         [out, state, saved]
     }
-}
-
-/// The values rounded to f32.
-fn fill(near: &[Vec<Near>], y: &mut [Tensor]) {
-    for (near, y) in near.iter().zip(y) {
-        for (near, y) in near.iter().zip(y.as_f32_mut()) {
-            *y = near.value as f32;
-        }
-    }
-}
-
-/// How far a kernel may be from the rounded values.
-fn errors(near: &[Vec<Near>]) -> Vec<Vec<f64>> {
-    near.iter().map(|all| all.iter().map(|near| near.stored()).collect()).collect()
 }
 
 impl Op for Recurrence {
@@ -205,7 +141,7 @@ impl Op for Recurrence {
     }
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
-        fill(&self.walk(x), y);
+        near::fill(&self.walk(x), y);
     }
 
     fn cpu_fast(&self, x: &[&Tensor], y: &mut [Tensor]) {
@@ -245,13 +181,13 @@ impl Op for Recurrence {
     }
 
     fn bound(&self, x: &[Tensor], _: &[Tensor]) -> Vec<Vec<f64>> {
-        errors(&self.walk(&x.iter().collect::<Vec<_>>()))
+        near::errors(&self.walk(&x.iter().collect::<Vec<_>>()))
     }
 }
 
 impl Graph {
     /// One layer in one direction: h (B, T, H), zero from a row's length on, and the state (B, S, H) after the last real
-    /// step. `gates_x` (B, T, G·H) is x W_ihᵀ + b_ih, `w_hh` (G·H, H), `b_hh` (G·H) or none, `state0` (B, S, H), of LSTM
+    /// step; of a single step by [`Graph::cell_step`]. `gates_x` (B, T, G·H) is x W_ihᵀ + b_ih, `w_hh` (G·H, H), `b_hh` (G·H) or none, `state0` (B, S, H), of LSTM
     /// h and then c, `lengths` (B). The order of gates is PyTorch's.
     #[track_caller]
     #[allow(clippy::too_many_arguments)]
@@ -265,7 +201,14 @@ impl Graph {
         lengths: Value,
         reverse: bool,
     ) -> (Value, Value) {
-        let wide = self.ty(gates_x).cols();
+        let [batch, time, wide] = self.ty(gates_x).dims[..] else { panic!("gates are (B, T, G·H)") };
+        if time == 1 {
+            // Nothing waits for anything: the product has a kernel of its own, which needs no walk.
+            let gates = self.reshape(gates_x, &[batch, wide]);
+            let (h, state) = self.cell_step(cell, gates, w_hh, b_hh, state0, lengths);
+            let units = self.ty(h).cols();
+            return (self.reshape(h, &[batch, 1, units]), state);
+        }
         let b = b_hh.unwrap_or_else(|| self.fill(0.0, &[wide]));
         let y = self.push(Recurrence { cell, reverse }, &[gates_x, w_hh, b, state0, lengths]);
         (y[0], y[1])
@@ -322,10 +265,11 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
     cases
 }
 
-/// Large cases of the kernels: a layer, and a step of a decoder.
+/// Large cases of the kernels.
 pub fn large() -> Vec<Large> {
     let mut large = vec![];
-    for [b, t, h] in [[32, 64, 128], [32, 1, 128]] {
+    {
+        let [b, t, h] = [32, 64, 128];
         let lengths = words(&vec![t as u32; b]);
         for cell in [Cell::Rnn, Cell::Gru, Cell::Lstm] {
             let op = Recurrence { cell, reverse: false };

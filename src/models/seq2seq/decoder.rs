@@ -12,6 +12,8 @@ use crate::recipe::{Attention, ContextUse};
 struct Cells {
     /// The columns of the first layer's weight_ih that what is joined meets (G·H, F).
     joined: Option<Value>,
+    /// Of each layer: of the gates before the recurrence, and within.
+    biases: Vec<(Value, Option<Value>)>,
 }
 
 /// What a step computes besides its state.
@@ -119,8 +121,9 @@ impl Seq2Seq {
                 if layer > 0 {
                     h = self.drop(g, h, c, "input");
                 }
-                let gates = self.gates(g, w, &format!("decoder.rnn.{{}}_l{layer}"), h);
-                (h, _) = self.cell(g, w, layer, gates, state.layers[layer], lengths);
+                let biases = self.decoder_biases(g, w, layer);
+                let gates = g.linear(h, w.get(&cell_weight("weight_ih", layer)), Some(biases.0), Activation::None);
+                (h, _) = self.cell(g, w, layer, gates, biases.1, state.layers[layer], lengths);
             });
         }
         let attended = memory.map(|memory| self.attend(g, w, h, &memory));
@@ -167,11 +170,12 @@ impl Seq2Seq {
     /// The gates of the first layer as far as embeddings (B, T, M) make them (B, T, G·H), and what else of its weights a
     /// step needs.
     fn cells(&self, g: &mut Graph, w: &Weights, x: Value) -> (Value, Cells) {
-        let [weight, bias] = ["weight_ih", "bias_ih"].map(|what| w.get(&rnn("decoder", what, 0, "")));
+        let weight = w.get(&cell_weight("weight_ih", 0));
+        let biases: Vec<_> = (0..self.layers).map(|layer| self.decoder_biases(g, w, layer)).collect();
         let (m, all) = (self.embedding, self.embedding + self.joined());
         let joined = (all > m).then(|| g.columns(weight, m..all));
         let own = if all > m { g.columns(weight, 0..m) } else { weight };
-        (g.linear(x, own, Some(bias), Activation::None), Cells { joined })
+        (g.linear(x, own, Some(biases[0].0), Activation::None), Cells { joined, biases })
     }
 
     /// One step of every layer; the state becomes the next.
@@ -203,9 +207,11 @@ impl Seq2Seq {
             g.scoped(&format!("layers.{layer}"), |g| {
                 if layer > 0 {
                     let x = self.drop(g, state.h, c, "input");
-                    gates = self.gates(g, w, &format!("decoder.rnn.{{}}_l{layer}"), x);
+                    let weight = w.get(&cell_weight("weight_ih", layer));
+                    gates = g.linear(x, weight, Some(cells.biases[layer].0), Activation::None);
                 }
-                (state.h, state.layers[layer]) = self.cell(g, w, layer, gates, state.layers[layer], lengths);
+                let (bias, before) = (cells.biases[layer].1, state.layers[layer]);
+                (state.h, state.layers[layer]) = self.cell(g, w, layer, gates, bias, before, lengths);
             });
         }
         if let (None, Some(memory)) = (attended, &memory) {
@@ -219,17 +225,22 @@ impl Seq2Seq {
         Seen { h: state.h, attended, readout }
     }
 
+    fn decoder_biases(&self, g: &mut Graph, w: &Weights, layer: usize) -> (Value, Option<Value>) {
+        self.biases(g, |what| w.get(&cell_weight(what, layer)))
+    }
+
+    #[allow(clippy::too_many_arguments)]
     fn cell(
         &self,
         g: &mut Graph,
         w: &Weights,
         layer: usize,
         gates: Value,
+        bias: Option<Value>,
         state: Value,
         lengths: Value,
     ) -> (Value, Value) {
-        let [weight, bias] = ["weight_hh", "bias_hh"].map(|what| w.get(&rnn("decoder", what, layer, "")));
-        g.recurrence(self.cell, gates, weight, Some(bias), state, lengths, false)
+        g.recurrence(self.cell, gates, w.get(&cell_weight("weight_hh", layer)), bias, state, lengths, false)
     }
 
     /// Context (B, T, E) and weights (B, T, S) of queries (B, T, A).
@@ -279,4 +290,9 @@ impl Seq2Seq {
             g.output(RECORDED, weights);
         }
     }
+}
+
+/// A weight of a layer of the decoder, as PyTorch calls it.
+fn cell_weight(what: &str, layer: usize) -> String {
+    rnn("decoder", what, layer, "")
 }

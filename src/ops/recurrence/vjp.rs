@@ -1,7 +1,6 @@
 //! The walk back through time.
 
-use super::near::{Near, sum};
-use super::{Cell, Recurrence, errors, fast, fill};
+use super::{Cell, Near, Recurrence, fast, near};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -18,10 +17,8 @@ impl RecurrenceVjp {
         let Recurrence { cell, reverse } = self.0;
         let [batch, time, h] = x[3].ty().dims[..] else { unreachable!("types were checked") };
         let (wide, states, plane) = (cell.gates() * h, cell.states(), batch * time * h);
-        let sides = sides(cell);
+        let sides = cell.sides();
         let at = |i: usize, j: usize| Near::new(x[i].as_f32()[j]);
-        let one = Near::ONE;
-        let slope = |y: Near| y * (one - y);
         let mut dgates = vec![Near::ZERO; sides * batch * time * wide];
         let mut carry: Vec<Near> = (0..x[4].ty().elements()).map(|j| at(4, j)).collect();
         for (row, carry) in carry.chunks_mut(states * h).enumerate() {
@@ -32,34 +29,20 @@ impl RecurrenceVjp {
                 let mut recurrent = vec![Near::ZERO; wide];
                 for u in 0..h {
                     let saved = |p: usize| at(1, p * plane + t * h + u);
-                    let d = at(3, t * h + u) + carry[u];
-                    let own: Vec<Near> = match cell {
-                        Cell::Rnn => vec![d * (one - saved(1) * saved(1))],
-                        Cell::Gru => {
-                            let [past, r, z, n, q] = [0, 1, 2, 3, 4].map(saved);
-                            let dn = d * (one - z) * (one - n * n);
-                            through[u] = d * z;
-                            recurrent[2 * h + u] = dn * r;
-                            vec![dn * (q * slope(r)), d * (past - n) * slope(z), dn]
-                        }
-                        Cell::Lstm => {
-                            let [i, f, g, o, c] = [1, 2, 3, 4, 5].map(saved);
-                            let y = (f * c + i * g).tanh();
-                            let dc = carry[h + u] + d * o * (one - y * y);
-                            carry[h + u] = dc * f;
-                            vec![dc * g * slope(i), dc * c * slope(f), dc * i * (one - g * g), d * y * slope(o)]
-                        }
-                    };
-                    for (gate, d) in own.into_iter().enumerate() {
-                        dgates[t * wide + gate * h + u] = d;
-                        if cell != Cell::Gru || gate < 2 {
-                            recurrent[gate * h + u] = d;
-                        }
+                    let kept: Vec<Near> = (1..=cell.kept()).map(saved).collect();
+                    let past = [saved(0), if states == 2 { saved(cell.saved() - 1) } else { Near::ZERO }];
+                    let dc = if states == 2 { carry[h + u] } else { Near::ZERO };
+                    let [of_x, of_h, before] = cell.back(&kept, past, [at(3, t * h + u) + carry[u], dc]);
+                    for gate in 0..cell.gates() {
+                        dgates[t * wide + gate * h + u] = of_x[gate];
+                        recurrent[gate * h + u] = of_h[gate];
                     }
+                    through[u] = before[0];
+                    before[1..].iter().for_each(|&dc| carry[h + u] = dc);
                 }
                 for u in 0..h {
                     let products = (0..wide).map(|j| recurrent[j] * at(0, j * h + u));
-                    carry[u] = sum(products) + through[u];
+                    carry[u] = near::sum(products) + through[u];
                 }
                 if sides == 2 {
                     let from = (batch * time + t) * wide;
@@ -69,11 +52,6 @@ impl RecurrenceVjp {
         }
         [dgates, carry]
     }
-}
-
-/// F: kinds of cotangents of gates.
-fn sides(cell: Cell) -> usize {
-    if cell == Cell::Gru { 2 } else { 1 }
 }
 
 impl Op for RecurrenceVjp {
@@ -95,11 +73,11 @@ impl Op for RecurrenceVjp {
         if !fits {
             return Err("w is (G·H, H), saved (P, B, T, H), lengths (B), dh (B, T, H), dstate (B, S, H)".into());
         }
-        Ok(vec![Type::f32([sides(self.0.cell), b, t, self.0.cell.gates() * h]), x[4].clone()])
+        Ok(vec![Type::f32([self.0.cell.sides(), b, t, self.0.cell.gates() * h]), x[4].clone()])
     }
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
-        fill(&self.walk(x), y);
+        near::fill(&self.walk(x), y);
     }
 
     fn cpu_fast(&self, x: &[&Tensor], y: &mut [Tensor]) {
@@ -109,7 +87,7 @@ impl Op for RecurrenceVjp {
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
         let shaders = [shader!("recurrence_vjp"), shader!("recurrence_quads_vjp")];
         let [b, t, h] = self.0.extents(x[3]);
-        self.0.walks(shaders, [h, self.0.cell.gates() * h / 4], [b, t, h], t + 1, adapter)
+        self.0.walks(shaders, [h, (self.0.cell.gates() * h / 4).div_ceil(2)], [b, t, h], t + 1, adapter)
     }
 
     fn vjp(&self, _: &mut Graph, _: &[Value], _: &[Value], _: &[Option<Value>]) -> Vec<Option<Value>> {
@@ -125,6 +103,6 @@ impl Op for RecurrenceVjp {
     }
 
     fn bound(&self, x: &[Tensor], _: &[Tensor]) -> Vec<Vec<f64>> {
-        errors(&self.walk(&x.iter().collect::<Vec<_>>()))
+        near::errors(&self.walk(&x.iter().collect::<Vec<_>>()))
     }
 }

@@ -1,21 +1,22 @@
 //! Numbers with how far what a kernel computes of them may be off.
 
 use crate::case::{TINY, U, gamma};
+use crate::tensor::Tensor;
 use std::ops::{Add, Mul, Sub};
 
 /// A number and a bound of its error.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Near {
-    pub(super) value: f64,
+pub(in crate::ops) struct Near {
+    pub(in crate::ops) value: f64,
     error: f64,
 }
 
 impl Near {
-    pub(super) const ZERO: Near = Near { value: 0.0, error: 0.0 };
-    pub(super) const ONE: Near = Near { value: 1.0, error: 0.0 };
+    pub(in crate::ops) const ZERO: Near = Near { value: 0.0, error: 0.0 };
+    pub(in crate::ops) const ONE: Near = Near { value: 1.0, error: 0.0 };
 
     /// An input, which is exact.
-    pub(super) fn new(value: f32) -> Near {
+    pub(in crate::ops) fn new(value: f32) -> Near {
         Near { value: value as f64, error: 0.0 }
     }
 
@@ -25,17 +26,17 @@ impl Near {
     }
 
     /// exp is good to some units in the last place of its argument; its clamp leaves 2e-35.
-    pub(super) fn sigmoid(self) -> Near {
+    pub(in crate::ops) fn sigmoid(self) -> Near {
         let value = crate::ops::sigmoid::sigmoid(self.value);
         Near { value, error: (self.error / 4.0 + 64.0 * U).min(1.0 + U) }
     }
 
-    pub(super) fn tanh(self) -> Near {
+    pub(in crate::ops) fn tanh(self) -> Near {
         Near { value: self.value.tanh(), error: (self.error + 64.0 * U).min(2.0 + U) }
     }
 
     /// The error beside a definition that is rounded too; none where nothing was computed.
-    pub(super) fn stored(self) -> f64 {
+    pub(in crate::ops) fn stored(self) -> f64 {
         if self.error == 0.0 { 0.0 } else { self.error + U * self.value.abs() + TINY }
     }
 }
@@ -64,7 +65,7 @@ impl Mul for Near {
 }
 
 /// A sum in any order of additions.
-pub(super) fn sum(terms: impl Iterator<Item = Near>) -> Near {
+pub(in crate::ops) fn sum(terms: impl Iterator<Item = Near>) -> Near {
     let (mut n, mut value, mut size, mut error) = (0, 0.0, 0.0, 0.0);
     for term in terms {
         n += 1;
@@ -73,4 +74,18 @@ pub(super) fn sum(terms: impl Iterator<Item = Near>) -> Near {
         error += term.error + TINY;
     }
     Near { value, error: error + gamma(n + 1) * size }
+}
+
+/// The values rounded to f32.
+pub(in crate::ops) fn fill(near: &[Vec<Near>], y: &mut [Tensor]) {
+    for (near, y) in near.iter().zip(y) {
+        for (near, y) in near.iter().zip(y.as_f32_mut()) {
+            *y = near.value as f32;
+        }
+    }
+}
+
+/// How far a kernel may be from the rounded values.
+pub(in crate::ops) fn errors(near: &[Vec<Near>]) -> Vec<Vec<f64>> {
+    near.iter().map(|all| all.iter().map(|near| near.stored()).collect()).collect()
 }
