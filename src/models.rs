@@ -2,16 +2,18 @@
 
 pub mod char_cnn;
 pub mod seq2seq;
+pub mod spelling;
 pub mod transformer;
 
 use crate::graph::{Graph, Value};
 use crate::ops::matmul::Activation;
 use crate::ops::positions::{sinusoids, sinusoids_split};
 use crate::parameters::{Declaration, Weights};
-use crate::recipe::{self, Attention, ModelKind, Positions};
+use crate::recipe::{self, Attention, ModelKind, Pool, Positions};
 use crate::tensor::Tensor;
 use char_cnn::CharCnn;
 use seq2seq::Seq2Seq;
+use spelling::Spelling;
 use transformer::Transformer;
 
 /// How many tokens each side knows.
@@ -59,6 +61,8 @@ pub struct Context {
     pub step: Option<Value>,
     /// Table of sinusoids: (P, C) to be added or (P, D) to turn heads by; none where positions are learned.
     pub positions: Option<Value>,
+    /// How the source's words are spelled, where a character CNN reads them.
+    pub spelling: Option<Spelling>,
     /// Position of the first token, for all rows (1) or for each (B).
     pub start: Value,
     /// The weights of every attention become outputs of the graph, called `NAME.weights` after its parameters. They are
@@ -121,6 +125,15 @@ impl Architecture {
             Architecture::Transformer(m) => m.is_decoder_only(),
             Architecture::Seq2Seq(_) => false,
         }
+    }
+
+    /// Whether a character CNN reads the source's words, which must be spelled for it.
+    pub fn reads_words(&self) -> bool {
+        let cnn = match self {
+            Architecture::Transformer(m) => &m.char_cnn,
+            Architecture::Seq2Seq(m) => &m.char_cnn,
+        };
+        cnn.as_ref().is_some_and(|cnn| cnn.pool == Pool::Word)
     }
 
     /// Width of the states that logits are made of.

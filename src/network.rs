@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Graph, Memory, Resident, Value};
+use crate::models::spelling::{CHARS, LONGEST, Spelling, spell};
 use crate::models::{Architecture, Context, Tokens};
 use crate::parameters::Parameters;
 use crate::recipe::{ModelKind, Positions, Recipe};
@@ -39,6 +40,8 @@ pub struct Network {
     pub parameters: Parameters,
     /// The table of positions, where they are no parameters.
     table: Option<Resident>,
+    /// How words are spelled, where a character CNN reads them: what [`spell`] gives.
+    spelling: Option<[Resident; 3]>,
     positions: usize,
 }
 
@@ -62,16 +65,38 @@ impl Network {
         let parameters = Parameters::new(model.declarations(positions), &mut memory, binding, training)?;
         let numbers = model.position_table(positions);
         let table = numbers.as_ref().map(|numbers| memory.declare("positions", numbers.ty().clone()));
+        let words = model.vocabulary().source();
+        let spelling = model.reads_words().then(|| {
+            let of = [
+                ("chars", vec![words, LONGEST]),
+                ("lengths", vec![words]),
+                ("by_char", vec![CHARS + 1 + words * LONGEST]),
+            ];
+            of.map(|(part, dims)| memory.declare(format!("spelling.{part}"), Type::u32(dims)))
+        });
         device.allocate(&memory);
         if let (Some(table), Some(numbers)) = (table, numbers) {
             device.write_resident(table, 0, &numbers);
         }
-        Ok(Network { device, memory, model, parameters, table, positions })
+        Ok(Network { device, memory, model, parameters, table, spelling, positions })
     }
 
     /// The longest sequence that there are positions for.
     pub fn positions(&self) -> usize {
         self.positions
+    }
+
+    /// Says how the source's words are spelled, by their ids, where the model reads that; until then they are all empty.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many words as the model knows.
+    pub fn spell<S: AsRef<str>>(&mut self, words: &[S]) {
+        assert_eq!(words.len(), self.model.vocabulary().source(), "a spelling for every word");
+        let Some(residents) = self.spelling else { return };
+        for (resident, tensor) in residents.into_iter().zip(spell(words)) {
+            self.device.write_resident(resident, 0, &tensor);
+        }
     }
 
     /// Overwrites every parameter by name. Errors: one is missing, of another shape, or too many.
@@ -91,8 +116,13 @@ impl Network {
 
     /// The same where each of so many rows has a start of its own: the input `start` has as many elements.
     pub fn context_of_rows(&self, g: &mut Graph, rows: usize, step: Option<Value>) -> Context {
-        let positions = self.table.map(|table| g.resident("positions", table, 0, self.memory.ty(table).clone()));
-        Context { step, positions, start: g.input("start", Type::u32([rows])), record: false }
+        let whole = |g: &mut Graph, r: Resident| g.resident(self.memory.name(r), r, 0, self.memory.ty(r).clone());
+        let positions = self.table.map(|table| whole(g, table));
+        let spelling = self.spelling.map(|parts| {
+            let [chars, lengths, by_char] = parts.map(|part| whole(g, part));
+            Spelling { chars, lengths, by_char }
+        });
+        Context { step, positions, spelling, start: g.input("start", Type::u32([rows])), record: false }
     }
 
     /// Adds the inputs `source`, `source_lengths` and `source_by_token` for a batch of (rows, length) source tokens.

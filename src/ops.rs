@@ -50,6 +50,7 @@ rooms! {
     highway,
     layer_norm,
     length_mask,
+    lookup,
     matmul,
     matmul_add,
     max_pool,

@@ -59,6 +59,8 @@ choices! {
     Pool {
         /// They stay, with a vector each.
         None = "none",
+        /// The largest over a word's characters: one vector a word.
+        Word = "word",
     }
     /// Where the layer norms are.
     Norm {
@@ -217,7 +219,9 @@ table! {
         /// character that they see (filters; or a list, of all channels of each), then layers that let part of their
         /// input pass (highway) and a projection to the model's width. Its characters have vectors of their own
         /// (embedding). It starts Xavier-uniform, whatever init says, and scale_embedding leaves it alone.
-        /// pool = "none": the sequence stays as long as it is. Needs the tokenizer "char".
+        /// pool = "none": the sequence stays as long as it is; needs the tokenizer "char". pool = "word": one vector a
+        /// word, the maximum over its first 24 characters; needs the tokenizer "word", beyond whose vocabulary every word is
+        /// <unk> here too.
         char_cnn: Option<CharCnn> = None;
         /// "seq2seq": what is computed at every time.
         cell: Cell = Cell::Lstm;

@@ -1,4 +1,4 @@
-//! Models that read characters through a CNN: they learn, alike on both executors, they go on where they were left, bit for bit,
+//! Models that read characters, or words by their characters, through a CNN: they learn, alike on both executors, they go on where they were left, bit for bit,
 //! and what they write of a line is the line's alone.
 
 mod device;
@@ -24,14 +24,33 @@ const TRANSFORMER: &str = "model.kind = \"transformer\"\nmodel.d_model = 32\nmod
 const SEQ2SEQ: &str = "model.kind = \"seq2seq\"\nmodel.hidden = 24\nmodel.embedding = 20\n";
 const CNN: &str = "model.char_cnn = { widths = [1, 2, 3, 5], filters = 4, highway = 1, embedding = 8 }\n";
 
+/// One vector a character, and one a word.
+const CNNS: [&str; 2] =
+    [CNN, "model.char_cnn = { widths = [1, 2, 3, 5], filters = 4, embedding = 8, pool = \"word\" }\n"];
+
+/// Both models with both.
+fn models() -> Vec<String> {
+    [TRANSFORMER, SEQ2SEQ].iter().flat_map(|model| CNNS.map(|cnn| format!("{model}{cnn}"))).collect()
+}
+
+/// Words of 1 to 9 letters, no two alike.
+fn words() -> Vec<String> {
+    let mut draw = Draw::new(6);
+    let mut word = |i: usize| -> String {
+        let letters = (0..i % 9).map(|_| (b'a' + draw.below(26) as u8) as char);
+        letters.chain([(b'a' + (i % 26) as u8) as char]).collect()
+    };
+    (0..VOCABULARY).map(&mut word).collect()
+}
+
 fn gpu() -> Device {
     Device::Gpu(Box::new(device::open()))
 }
 
 fn recipe(model: &str) -> Recipe {
-    let rest = "data.builtin = \"phrasebook\"\ntokenizer.kind = \"char\"\ntrain.batch_tokens = 300\ntrain.lr = 5e-3\n\
-                train.warmup = 5\n";
-    Recipe::parse("characters", &format!("{model}{CNN}{rest}"), &[]).expect("a recipe")
+    let kind = if model.contains("word") { "word" } else { "char" };
+    let rest = "data.builtin = \"phrasebook\"\ntrain.batch_tokens = 300\ntrain.lr = 5e-3\ntrain.warmup = 5\n";
+    Recipe::parse("characters", &format!("{model}{rest}tokenizer.kind = \"{kind}\"\n"), &[]).expect("a recipe")
 }
 
 /// Lines of 1 to `longest` characters.
@@ -48,7 +67,9 @@ fn trainer(device: Device, model: &str) -> Trainer {
         lines(80, 20).into_iter().map(|source| Example::marked(source.clone(), reversed(&source))).collect();
     let buckets = Buckets::choose(&examples, recipe.train.batch_tokens, 0, 3).expect("buckets");
     let batches = Batches::new(buckets, examples).expect("batches");
-    let network = Network::new(device, Architecture::new(&recipe.model, VOCABULARY), POSITIONS, true).expect("it fits");
+    let model = Architecture::new(&recipe.model, VOCABULARY);
+    let mut network = Network::new(device, model, POSITIONS, true).expect("it fits");
+    network.spell(&words());
     block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("the shaders compile")
 }
 
@@ -59,7 +80,7 @@ fn steps(trainer: &mut Trainer, count: usize) -> Vec<Metrics> {
 
 #[test]
 fn both_executors_learn_alike() {
-    for model in [TRANSFORMER, SEQ2SEQ] {
+    for model in &models() {
         let run = |device: Device| {
             let mut trainer = trainer(device, model);
             let before = block_on(trainer.network.read_parameters()).expect("parameters");
@@ -85,7 +106,8 @@ fn both_executors_learn_alike() {
 
 #[test]
 fn a_run_goes_on_bit_for_bit() {
-    for (device, model) in [(Device::cpu as fn() -> Device, TRANSFORMER), (gpu, SEQ2SEQ)] {
+    let devices = [Device::cpu as fn() -> Device, gpu, gpu, Device::cpu];
+    for (device, model) in devices.into_iter().zip(&models()) {
         let mut whole = trainer(device(), model);
         let first = steps(&mut whole, 4);
         let parameters = block_on(whole.network.read_parameters()).expect("parameters");
@@ -106,7 +128,7 @@ fn a_run_goes_on_bit_for_bit() {
 #[test]
 fn the_cnn_takes_the_place_of_the_encoder_s_embedding() {
     let names = |model: &str, tied: bool| -> Vec<String> {
-        let mut recipe = recipe(model);
+        let mut recipe = recipe(&format!("{model}{CNN}"));
         (recipe.model.tie_embeddings, recipe.model.embedding) = (tied, 24);
         let all = Architecture::new(&recipe.model, VOCABULARY).declarations(POSITIONS);
         let own = all.iter().filter(|d| d.dims.first() == Some(&VOCABULARY)).map(|d| d.name.clone());
@@ -139,6 +161,7 @@ fn network(device: Device, model: &str) -> Network {
     let declarations = network.parameters.entries.iter().map(|e| &e.declaration);
     let tensors: Vec<(String, Tensor)> = declarations.map(|d| (d.name.clone(), random(&d.dims, d.init))).collect();
     network.write_parameters("random", &tensors).expect("they fit");
+    network.spell(&words());
     network
 }
 
@@ -169,10 +192,10 @@ fn a_line_is_its_own(device: Device, model: &str) {
 
 #[test]
 fn a_line_is_its_own_on_the_cpu() {
-    [TRANSFORMER, SEQ2SEQ].iter().for_each(|model| a_line_is_its_own(Device::cpu(), model));
+    models().iter().for_each(|model| a_line_is_its_own(Device::cpu(), model));
 }
 
 #[test]
 fn a_line_is_its_own_on_a_gpu() {
-    [TRANSFORMER, SEQ2SEQ].iter().for_each(|model| a_line_is_its_own(gpu(), model));
+    models().iter().for_each(|model| a_line_is_its_own(gpu(), model));
 }

@@ -101,7 +101,8 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         Device::Cpu(_) => None,
         Device::Gpu(gpu) => Some(gpu.limits().binding),
     };
-    let network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
+    let mut network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
+    network.spell(&tokenizers.words());
     eprintln!(
         "model: {:.2} M parameters, {}, {:.0} % of the training positions are padding",
         network.parameters.count() as f64 / 1e6,

@@ -1,12 +1,13 @@
 //! The character CNN (Kim et al. 2016): convolutions of several widths over characters, highway layers, a projection. An
 //! input layer, in the place of a table of tokens.
 
+use super::spelling::{CHARS, LONGEST, Spelling};
 use crate::graph::{Graph, Value};
-use crate::models::Tokens;
+use crate::models::{Context, Tokens};
 use crate::ops::conv1d::Window;
 use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
-use crate::recipe;
+use crate::recipe::{self, Pool};
 
 /// Sizes of a character CNN.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,22 +25,29 @@ pub struct CharCnn {
     pub highway: usize,
     /// Width of the model that reads the result, C.
     pub out: usize,
+    /// Whether it reads a sequence of characters, or words by their spelling.
+    pub pool: Pool,
 }
 
 /// Where the gates of highway layers start: at first they mostly carry.
 const CARRY: f32 = -2.0;
 
 impl CharCnn {
-    /// That of a recipe, for so many characters, before a model of this width.
-    pub fn new(c: &recipe::CharCnn, chars: usize, out: usize) -> CharCnn {
-        let recipe::CharCnn { widths, filters, highway, embedding, .. } = c.clone();
-        CharCnn { chars, embedding, widths, filters, highway, out }
+    /// That of a recipe, for a source of so many tokens, before a model of this width.
+    pub fn new(c: &recipe::CharCnn, tokens: usize, out: usize) -> CharCnn {
+        let recipe::CharCnn { widths, filters, highway, embedding, pool } = c.clone();
+        let chars = if pool == Pool::Word { CHARS } else { tokens };
+        CharCnn { chars, embedding, widths, filters, highway, out, pool }
     }
 
-    /// Elements that the widest value between two operations has at a character: channels, or windows of embeddings.
+    /// Elements that the widest value between two operations has at a token: channels, or windows of embeddings, of each
+    /// character that it has.
     pub fn widest(&self) -> usize {
         let window = self.embedding * self.widths.iter().max().expect("a width");
-        self.channels().max(window)
+        match self.pool {
+            Pool::None => self.channels().max(window),
+            Pool::Word => LONGEST * self.filters.iter().copied().max().expect("a width").max(window),
+        }
     }
 
     /// D: channels of all convolutions.
@@ -76,6 +84,31 @@ impl CharCnn {
         all
     }
 
+    /// A vector for every token of the source (B, S, C), which is a character, or a word that `c` spells.
+    pub fn read(&self, g: &mut Graph, w: &Weights, source: Tokens, c: &Context) -> Value {
+        match self.pool {
+            Pool::None => self.sequence(g, w, source),
+            Pool::Word => self.spelled(g, w, source, c.spelling.expect("the model says that it reads words")),
+        }
+    }
+
+    /// A vector for every word (B, S, C). The vectors of all words' characters are laid out once, (V, L·E), so that the rows of
+    /// the batch's words need no other order of ids than that which every embedding has.
+    fn spelled(&self, g: &mut Graph, w: &Weights, source: Tokens, s: Spelling) -> Value {
+        let [batch, time] = g.ty(source.ids).dims[..] else { panic!("words are (B, S)") };
+        let words = g.ty(s.chars).dims[0];
+        g.scoped("char_cnn", |g| {
+            let table = g.embedding(s.chars, w.get("char_cnn.embedding.weight"), s.by_char, 1.0);
+            let table = g.reshape(table, &[words, LONGEST * self.embedding]);
+            let x = g.embedding(source.ids, table, source.by_token, 1.0);
+            let lengths = g.lookup(source.ids, s.lengths, source.lengths);
+            let lengths = g.reshape(lengths, &[batch * time]);
+            let x = g.reshape(x, &[batch * time, LONGEST, self.embedding]);
+            let y = self.pooled(g, w, x, lengths);
+            g.reshape(y, &[batch, time, self.out])
+        })
+    }
+
     /// A vector for every word (B, T, C), of its characters: ids (B, T, L), as many of each word as its length (B·T) says, and
     /// all B·T·L of them by token. Convolutions keep a word's length, with zeros around it; then tanh, and the maximum over
     /// the word. A word of no characters, which is padding, is all zeros.
@@ -84,18 +117,24 @@ impl CharCnn {
         g.scoped("char_cnn", |g| {
             let x = self.embed(g, w, chars);
             let x = g.reshape(x, &[b * t, l, self.embedding]);
-            // What does not fall has its maximum where its argument has it: bias and tanh can wait until few are left.
-            let pooled = self.convolutions(g, w, |g, window, weight, bias| {
-                let y = g.convolve(x, weight, None, chars.lengths, window, Activation::None);
-                let y = g.max_pool(y, chars.lengths);
-                g.bias(y, bias)
-            });
-            let y = g.tanh(pooled);
-            let y = self.project(g, w, y);
-            let y = g.reshape(y, &[b * t, 1, self.out]);
-            let y = g.length_mask(y, chars.lengths);
+            let y = self.pooled(g, w, x, chars.lengths);
             g.reshape(y, &[b, t, self.out])
         })
+    }
+
+    /// A vector for every word (N, 1, C) of its characters' (N, L, E), as many as its length (N) says.
+    fn pooled(&self, g: &mut Graph, w: &Weights, x: Value, lengths: Value) -> Value {
+        let words = g.ty(x).dims[0];
+        // What does not fall has its maximum where its argument has it: bias and tanh can wait until few are left.
+        let pooled = self.convolutions(g, w, |g, window, weight, bias| {
+            let y = g.convolve(x, weight, None, lengths, window, Activation::None);
+            let y = g.max_pool(y, lengths);
+            g.bias(y, bias)
+        });
+        let y = g.tanh(pooled);
+        let y = self.project(g, w, y);
+        let y = g.reshape(y, &[words, 1, self.out]);
+        g.length_mask(y, lengths)
     }
 
     /// A vector for every character (B, T, C): ids (B, T), lengths (B). Convolutions keep the length, with zeros around a

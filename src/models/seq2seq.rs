@@ -148,7 +148,7 @@ impl Seq2Seq {
             let [batch, _] = g.ty(source.ids).dims[..] else { unreachable!("tokens are (B, S)") };
             let (h, s) = (self.hidden, self.cell.states());
             let x = match &self.char_cnn {
-                Some(cnn) => cnn.sequence(g, w, source),
+                Some(cnn) => cnn.read(g, w, source, c),
                 None => g.embedding(source.ids, w.get(&self.embedding_name("encoder")), source.by_token, 1.0),
             };
             let mut x = self.drop(g, x, c, "embedding");

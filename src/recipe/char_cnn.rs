@@ -195,9 +195,8 @@ mod tests {
             ),
             ("{ highway = 9 }", "highway: expected a whole number from 0 to 8".into()),
             ("{ embedding = 0 }", "embedding: expected a whole number from 1 to 4096".into()),
-            ("{ pool = \"max\" }", "pool: expected \"none\", the only one in this version".into()),
-            ("{ pool = 1 }", "pool: expected \"none\", the only one in this version".into()),
-            ("{ pool = \"word\" }", "pool: expected \"none\", the only one in this version".into()),
+            ("{ pool = \"max\" }", "pool: expected \"none\" or \"word\"".into()),
+            ("{ pool = 1 }", "pool: expected \"none\" or \"word\"".into()),
             ("true", format!("expected {}, found true", <Option<CharCnn> as table::Value>::expected())),
             ("\"none\"", format!("expected {}, found \"none\"", <Option<CharCnn> as table::Value>::expected())),
         ];

@@ -1,6 +1,6 @@
 //! What one key alone cannot tell: keys that must fit each other.
 
-use super::{Attention, Builtin, Init, ModelKind, Norm, Optimizer, Positions, Recipe, Schedule, TokenizerKind};
+use super::{Attention, Builtin, Init, ModelKind, Norm, Optimizer, Pool, Positions, Recipe, Schedule, TokenizerKind};
 use crate::error::shorten;
 
 /// The keys that say where the training data is.
@@ -267,11 +267,16 @@ fn tied_width(recipe: &Recipe) -> Option<Conflict> {
 /// What a character CNN reads.
 fn characters(recipe: &Recipe) -> Option<Conflict> {
     let (kind, m) = (recipe.tokenizer.kind, &recipe.model);
-    if m.char_cnn.is_none() || m.kind == ModelKind::Gpt || kind == TokenizerKind::Char {
+    let cnn = m.char_cnn.as_ref().filter(|_| m.kind != ModelKind::Gpt)?;
+    let (needed, what) = match cnn.pool {
+        Pool::None => (TokenizerKind::Char, "characters"),
+        Pool::Word => (TokenizerKind::Word, "words with pool = \"word\""),
+    };
+    if kind == needed {
         return None;
     }
     let text = format!(
-        "model.char_cnn: it reads characters, and tokenizer.kind = \"{kind}\"; choose the tokenizer \"char\", or leave it out"
+        "model.char_cnn: it reads {what}, and tokenizer.kind = \"{kind}\"; choose the tokenizer \"{needed}\", or leave it out"
     );
     Some(Conflict { keys: vec!["model.char_cnn", "tokenizer.kind"], text })
 }

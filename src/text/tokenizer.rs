@@ -268,6 +268,11 @@ impl Tokenizers {
         }
     }
 
+    /// The source's tokens by id, as they are spelled.
+    pub fn words(&self) -> Vec<String> {
+        (0..self.source().vocab_size()).map(|id| self.source().token(id as u32)).collect()
+    }
+
     /// How many tokens each side has.
     pub fn vocabulary(&self) -> Vocabulary {
         match self {

@@ -41,6 +41,8 @@ struct Material {
     train: Batches,
     valid: Batches,
     about: String,
+    /// The source's words, where they are known.
+    words: Option<Vec<String>>,
 }
 
 /// Times the steps and prints what came out.
@@ -51,12 +53,15 @@ pub fn run(name: &str, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
         None => real(&recipe)?,
     };
     let opened = device::open(device)?;
-    let Material { vocabulary, train, valid, about } = material;
+    let Material { vocabulary, train, valid, about, words } = material;
     let since = Instant::now();
     let planned = train::planned(&recipe, vocabulary, opened.device, train, valid)?;
     let footprint = planned.footprint();
     let plan = since.elapsed().as_secs_f64();
     let mut trainer = block_on(planned.load())?;
+    // Random tokens are as long as words are.
+    let nominal = || (0..vocabulary.source()).map(|i| format!("{i:06}")).collect();
+    trainer.network.spell(&words.unwrap_or_else(nominal));
     let load = since.elapsed().as_secs_f64() - plan;
     let first = step(&mut trainer)?.seconds;
     let steps = (0..args.steps).map(|_| step(&mut trainer)).collect::<Result<Vec<Step>>>()?;
@@ -101,13 +106,13 @@ fn real(recipe: &Recipe) -> Result<Material> {
             let (batches, vocabulary, what) = train::nominal(recipe, None)?;
             let about = format!("random tokens, {what}");
             eprintln!("warning: {why}; the steps are on {about}");
-            return Ok(Material { vocabulary, train: batches.clone(), valid: batches, about });
+            return Ok(Material { vocabulary, train: batches.clone(), valid: batches, about, words: None });
         }
     };
     let tokenizers = data.learn_tokenizers(recipe)?;
     let Sets { train, valid, .. } = data.sets(recipe, &tokenizers)?;
     let about = data.report().to_string();
-    Ok(Material { vocabulary: tokenizers.vocabulary(), train, valid, about })
+    Ok(Material { vocabulary: tokenizers.vocabulary(), train, valid, about, words: Some(tokenizers.words()) })
 }
 
 /// Random tokens of SOURCExTARGETxROWS or TARGETxROWS, and the recipe made to fit them.
@@ -134,7 +139,7 @@ fn random(recipe: &mut Recipe, shape: &str) -> Result<Material> {
         0 => format!("random tokens, {rows} rows of {target} positions"),
         _ => format!("random tokens, {rows} rows of {source} source and {target} target positions"),
     };
-    Ok(Material { vocabulary, train: batches.clone(), valid: batches, about })
+    Ok(Material { vocabulary, train: batches.clone(), valid: batches, about, words: None })
 }
 
 /// One step, and what it was.

@@ -8,7 +8,7 @@ use seqloom::error::Result;
 use seqloom::interchange;
 use seqloom::op::Cost;
 use seqloom::plan::Plan;
-use seqloom::recipe::ModelKind;
+use seqloom::recipe::{ModelKind, Pool};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -38,7 +38,8 @@ pub fn model(subject: &Subject) -> String {
     };
     let reads = m.char_cnn.as_ref().map_or(String::new(), |c| {
         let channels: usize = c.filters.iter().sum();
-        format!(", character CNN of {} widths, {channels} channels, highway {}", c.widths.len(), c.highway)
+        let of = if c.pool == Pool::Word { " of words" } else { "" };
+        format!(", character CNN{of} of {} widths, {channels} channels, highway {}", c.widths.len(), c.highway)
     });
     format!("{sizes}{reads}; {:.2} M parameters in {} tensors", p.count() as f64 / 1e6, p.entries.len())
 }

@@ -75,6 +75,7 @@ pub fn run(dir: &Path, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
     let bucket = batches.buckets().shapes()[plan.bucket];
     let planned = train::planned(&recipe, tokenizers.vocabulary(), opened.device, batches.clone(), batches)?;
     let mut trainer = block_on(planned.load())?;
+    trainer.network.spell(&tokenizers.words());
     match latest {
         Some((file, Checkpoint { parameters, moments, .. })) => {
             // The batch is chosen; its place in the epoch says nothing in a set that is cut down to it.
