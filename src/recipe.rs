@@ -220,8 +220,8 @@ table! {
         /// input pass (highway) and a projection to the model's width. Its characters have vectors of their own
         /// (embedding). It starts Xavier-uniform, whatever init says, and scale_embedding leaves it alone.
         /// pool = "none": the sequence stays as long as it is; needs the tokenizer "char". pool = "word": one vector a
-        /// word, the maximum over its first 24 characters; needs the tokenizer "word", beyond whose vocabulary every word is
-        /// <unk> here too.
+        /// word, the maximum over its first 24 characters; needs the tokenizer "word". Words beyond its vocabulary are
+        /// unknown here too.
         char_cnn: Option<CharCnn> = None;
         /// "seq2seq": what is computed at every time.
         cell: Cell = Cell::Lstm;
