@@ -22,7 +22,7 @@ pub struct Compare {
     /// Fewer steps and lengths: a look, in under three minutes on two slow cores
     #[arg(long)]
     quick: bool,
-    /// Training steps of each model [default: 8000, with --quick 2000]
+    /// Training steps of each model [default: 4000, with --quick 2000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     steps: Option<u64>,
     /// Seed of the sentences, the weights and the order
@@ -64,7 +64,7 @@ pub fn run(args: &Compare) -> Result<ExitCode> {
     if args.out.exists() && !args.out.is_dir() {
         return Err(Error::Input(format!("--out {}: there is something else of this name", args.out.display())));
     }
-    let steps = args.steps.unwrap_or(if args.quick { 2000 } else { 8000 });
+    let steps = args.steps.unwrap_or(if args.quick { 2000 } else { 4000 });
     let lengths: &[usize] = if args.quick { &QUICK_LENGTHS } else { &LENGTHS };
     let base = task(steps, args.seed)?;
     let Data::Pairs(pairs) = data::load(&base)? else { unreachable!("the task has pairs") };
