@@ -144,14 +144,18 @@ impl Recorder {
         let padded = |ids: &[u32], width: usize| {
             let mut row = ids.to_vec();
             row.resize(width, PAD);
-            (Tensor::u32([1, width], row), Tensor::u32([1], vec![ids.len() as u32]))
+            row
         };
-        let ((from, from_lengths), (to, to_lengths)) = (padded(&source, s), padded(&target, t));
-        let start = Tensor::u32([1], vec![0]);
-        let mut feeds = vec![("target", &to), ("target_lengths", &to_lengths), ("start", &start)];
+        let one = |n: usize| Tensor::u32([1], vec![n as u32]);
+        let mut feeds = vec![
+            ("target", Tensor::u32([1, t], padded(&target, t))),
+            ("target_lengths", one(target.len())),
+            ("start", one(0)),
+        ];
         if !network.model.is_decoder_only() {
-            feeds.extend([("source", &from), ("source_lengths", &from_lengths)]);
+            feeds.extend(network.source_inputs(&padded(&source, s), &[source.len() as u32]));
         }
+        let feeds: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (*name, tensor)).collect();
         network.device.run(program, &feeds);
         let next = network.device.read(program, "next").await?.as_u32()[..target.len()].to_vec();
         let mut maps = vec![];

@@ -13,7 +13,6 @@ use crate::recipe::{self, Attention, ModelKind, Pool, Positions};
 use crate::tensor::Tensor;
 use char_cnn::CharCnn;
 use seq2seq::Seq2Seq;
-use spelling::Spelling;
 use transformer::Transformer;
 
 /// How many tokens each side knows.
@@ -61,8 +60,6 @@ pub struct Context {
     pub step: Option<Value>,
     /// Table of sinusoids: (P, C) to be added or (P, D) to turn heads by; none where positions are learned.
     pub positions: Option<Value>,
-    /// How the source's words are spelled, where a character CNN reads them.
-    pub spelling: Option<Spelling>,
     /// Position of the first token, for all rows (1) or for each (B).
     pub start: Value,
     /// The weights of every attention become outputs of the graph, called `NAME.weights` after its parameters. They are
@@ -73,12 +70,14 @@ pub struct Context {
 /// A sequence of tokens with what its embedding needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens {
-    /// Ids (B, T).
+    /// Ids (B, T), or those of words' characters (B, T, L).
     pub ids: Value,
     /// Lengths (B).
     pub lengths: Value,
-    /// The ids' positions sorted by token, for the gradient.
+    /// The ids' positions sorted by token, for the gradient; those behind a word's end are left out.
     pub by_token: Value,
+    /// How many characters each word has (B·T), where ids are theirs.
+    pub letters: Option<Value>,
 }
 
 /// Which model, with its sizes and options.
@@ -127,7 +126,7 @@ impl Architecture {
         }
     }
 
-    /// Whether a character CNN reads the source's words, which must be spelled for it.
+    /// Whether a character CNN reads the source's words, as they are spelled.
     pub fn reads_words(&self) -> bool {
         let cnn = match self {
             Architecture::Transformer(m) => &m.char_cnn,

@@ -3,11 +3,13 @@
 use crate::device::Device;
 use crate::error::Result;
 use crate::graph::{Graph, Memory, Resident, Value};
-use crate::models::spelling::{CHARS, LONGEST, Spelling, spell};
+use crate::models::spelling::{CHARS, LONGEST, Spelled};
 use crate::models::{Architecture, Context, Tokens};
 use crate::parameters::Parameters;
 use crate::recipe::{ModelKind, Positions, Recipe};
 use crate::tensor::{Tensor, Type};
+use crate::text::batch::by_token;
+use crate::text::lexicon::Lexicon;
 
 /// The longest sequence that a recipe's model is trained on.
 pub fn trained_length(recipe: &Recipe) -> usize {
@@ -40,8 +42,8 @@ pub struct Network {
     pub parameters: Parameters,
     /// The table of positions, where they are no parameters.
     table: Option<Resident>,
-    /// How words are spelled, where a character CNN reads them: what [`spell`] gives.
-    spelling: Option<[Resident; 3]>,
+    /// The source's words, where the model reads how they are spelled.
+    lexicon: Option<Lexicon>,
     positions: usize,
 }
 
@@ -65,20 +67,11 @@ impl Network {
         let parameters = Parameters::new(model.declarations(positions), &mut memory, binding, training)?;
         let numbers = model.position_table(positions);
         let table = numbers.as_ref().map(|numbers| memory.declare("positions", numbers.ty().clone()));
-        let words = model.vocabulary().source();
-        let spelling = model.reads_words().then(|| {
-            let of = [
-                ("chars", vec![words, LONGEST]),
-                ("lengths", vec![words]),
-                ("by_char", vec![CHARS + 1 + words * LONGEST]),
-            ];
-            of.map(|(part, dims)| memory.declare(format!("spelling.{part}"), Type::u32(dims)))
-        });
         device.allocate(&memory);
         if let (Some(table), Some(numbers)) = (table, numbers) {
             device.write_resident(table, 0, &numbers);
         }
-        Ok(Network { device, memory, model, parameters, table, spelling, positions })
+        Ok(Network { device, memory, model, parameters, table, lexicon: None, positions })
     }
 
     /// The longest sequence that there are positions for.
@@ -86,17 +79,9 @@ impl Network {
         self.positions
     }
 
-    /// Says how the source's words are spelled, by their ids, where the model reads that; until then they are all empty.
-    ///
-    /// # Panics
-    ///
-    /// If there are not as many words as the model knows.
-    pub fn spell<S: AsRef<str>>(&mut self, words: &[S]) {
-        assert_eq!(words.len(), self.model.vocabulary().source(), "a spelling for every word");
-        let Some(residents) = self.spelling else { return };
-        for (resident, tensor) in residents.into_iter().zip(spell(words)) {
-            self.device.write_resident(resident, 0, &tensor);
-        }
+    /// Says which words the source's ids stand for, which a model needs that reads how they are spelled.
+    pub fn spell(&mut self, lexicon: Option<&Lexicon>) {
+        self.lexicon = lexicon.cloned();
     }
 
     /// Overwrites every parameter by name. Errors: one is missing, of another shape, or too many.
@@ -118,16 +103,42 @@ impl Network {
     pub fn context_of_rows(&self, g: &mut Graph, rows: usize, step: Option<Value>) -> Context {
         let whole = |g: &mut Graph, r: Resident| g.resident(self.memory.name(r), r, 0, self.memory.ty(r).clone());
         let positions = self.table.map(|table| whole(g, table));
-        let spelling = self.spelling.map(|parts| {
-            let [chars, lengths, by_char] = parts.map(|part| whole(g, part));
-            Spelling { chars, lengths, by_char }
-        });
-        Context { step, positions, spelling, start: g.input("start", Type::u32([rows])), record: false }
+        Context { step, positions, start: g.input("start", Type::u32([rows])), record: false }
     }
 
-    /// Adds the inputs `source`, `source_lengths` and `source_by_token` for a batch of (rows, length) source tokens.
+    /// Adds the inputs that [`Network::source_inputs`] gives of a batch of (rows, length) source tokens.
     pub fn source_tokens(&self, g: &mut Graph, rows: usize, length: usize) -> Tokens {
-        tokens(g, "source", rows, length, self.model.vocabulary().source())
+        if !self.model.reads_words() {
+            return tokens(g, "source", rows, length, self.model.vocabulary().source());
+        }
+        let words = rows * length;
+        Tokens {
+            ids: g.input("source", Type::u32([rows, length, LONGEST])),
+            lengths: g.input("source_lengths", Type::u32([rows])),
+            by_token: g.input("source_by_token", Type::u32([CHARS + 1 + words * LONGEST])),
+            letters: Some(g.input("source_letters", Type::u32([words]))),
+        }
+    }
+
+    /// The inputs `source`, `source_lengths` and `source_by_token` of rows of source tokens; words that the model reads
+    /// as they are spelled are characters there, and `source_letters` says of how many.
+    ///
+    /// # Panics
+    ///
+    /// If the model reads how words are spelled, and nobody has said that ([`Network::spell`]).
+    pub fn source_inputs(&self, ids: &[u32], lengths: &[u32]) -> Vec<(&'static str, Tensor)> {
+        let (rows, length) = (lengths.len(), ids.len() / lengths.len());
+        let list = |list: Vec<u32>| Tensor::u32([list.len()], list);
+        let lengths_of = ("source_lengths", list(lengths.into()));
+        if !self.model.reads_words() {
+            let sorted = by_token(ids, self.model.vocabulary().source());
+            let ids = Tensor::u32([rows, length], ids.into());
+            return vec![("source", ids), lengths_of, ("source_by_token", list(sorted))];
+        }
+        let lexicon = self.lexicon.as_ref().expect("Network::spell says how words are spelled");
+        let Spelled { chars, letters, by_char } = Spelled::new(lexicon, ids, lengths);
+        let chars = Tensor::u32([rows, length, LONGEST], chars);
+        vec![("source", chars), lengths_of, ("source_by_token", list(by_char)), ("source_letters", list(letters))]
     }
 
     /// Adds the inputs `NAME`, `NAME_lengths` and `NAME_by_token` for a batch of (rows, length) target tokens.
@@ -141,5 +152,6 @@ fn tokens(g: &mut Graph, name: &str, rows: usize, length: usize, vocabulary: usi
         ids: g.input(name, Type::u32([rows, length])),
         lengths: g.input(&format!("{name}_lengths"), Type::u32([rows])),
         by_token: g.input(&format!("{name}_by_token"), Type::u32([vocabulary + 1 + rows * length])),
+        letters: None,
     }
 }

@@ -50,7 +50,6 @@ rooms! {
     highway,
     layer_norm,
     length_mask,
-    lookup,
     matmul,
     matmul_add,
     max_pool,

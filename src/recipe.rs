@@ -220,8 +220,8 @@ table! {
         /// input pass (highway) and a projection to the model's width. Its characters have vectors of their own
         /// (embedding). It starts Xavier-uniform, whatever init says, and scale_embedding leaves it alone.
         /// pool = "none": the sequence stays as long as it is; needs the tokenizer "char". pool = "word": one vector a
-        /// word, the maximum over its first 24 characters; needs the tokenizer "word". Words beyond its vocabulary are
-        /// unknown here too.
+        /// word, the maximum over its first 24 characters; needs the tokenizer "word" with shared = false. No word is
+        /// unknown then: those beyond the vocabulary are spelled, too.
         char_cnn: Option<CharCnn> = None;
         /// "seq2seq": what is computed at every time.
         cell: Cell = Cell::Lstm;
@@ -284,7 +284,8 @@ table! {
     /// How text becomes tokens; learned from the training text and stored with the model.
     tokenizer: Tokenizer {
         /// Byte-pair encoding, single characters, or words with their punctuation split off. With "word" what is not in
-        /// the vocabulary is `<unk>`, and spaces come back by a rule that is right for ordinary sentences only.
+        /// the vocabulary is `<unk>`, but to a model.char_cnn of words, and spaces come back by a rule that is right for
+        /// ordinary sentences only.
         kind: TokenizerKind = TokenizerKind::Bpe;
         /// Most entries in the vocabulary, special tokens included; in each of the two where they are not shared.
         vocab_size: usize = 8000, 8..=1_000_000;

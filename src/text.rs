@@ -6,6 +6,7 @@ pub mod bleu;
 pub mod chrf;
 pub mod copy;
 pub mod corpus;
+pub mod lexicon;
 pub mod phrasebook;
 pub mod tasks;
 pub mod tokenizer;

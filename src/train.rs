@@ -207,7 +207,7 @@ impl Trainer {
             let words = self.step_words(number, micro, lr);
             self.network.device.write_resident(self.state.step, 0, &Tensor::u32([words.len()], words));
             let bucket = self.train.buckets().shapes()[plan.bucket];
-            let feeds = Feeds::new(batch, bucket, self.network.model.vocabulary(), 1.0 / tokens.max(1) as f32);
+            let feeds = Feeds::new(&self.network, batch, bucket, 1.0 / tokens.max(1) as f32);
             let program = self.micro + plan.bucket;
             let device = &mut self.network.device;
             profile::run(watch.as_deref_mut(), device, Phase::Forward, program, &feeds.list()).await?;

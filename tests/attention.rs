@@ -1,12 +1,14 @@
 //! Recorded attention weights are those of the model: distributions over real tokens, which an independent computation
 //! finds too, in a pass that says what the decoder says.
 
+mod device;
+
+use device::gpu;
 use pollster::block_on;
 use seqloom::attention::{Attention, Kind, Recorder, extents};
 use seqloom::case::Draw;
 use seqloom::decode::{self, Decoder, Line, Rules, Search, Translation};
 use seqloom::device::Device;
-use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::graph::Graph;
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
@@ -21,12 +23,6 @@ const HEADS: usize = 2;
 /// Longest translation.
 const LONGEST: usize = 20;
 const POSITIONS: usize = 40;
-
-fn gpu() -> Device {
-    let adapters = block_on(enumerate());
-    let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
-    Device::Gpu(Box::new(block_on(Gpu::open(found, Options::default())).expect("a device")))
-}
 
 /// Different numbers of layers in encoder and decoder.
 fn network(device: Device) -> (Network, Vec<(String, Tensor)>) {

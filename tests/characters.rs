@@ -13,11 +13,14 @@ use seqloom::parameters::Init;
 use seqloom::recipe::Recipe;
 use seqloom::tensor::Tensor;
 use seqloom::text::batch::{Batches, Buckets, Example};
+use seqloom::text::lexicon::Lexicon;
 use seqloom::train::{Metrics, Trainer};
 use std::collections::HashSet;
 
 const VOCABULARY: usize = 31;
 const POSITIONS: usize = 40;
+/// Words that the vocabulary lacks.
+const BEYOND: [&str; 3] = ["zebra", "überall", "extraordinarily-long-and-longer"];
 
 const TRANSFORMER: &str = "model.kind = \"transformer\"\nmodel.d_model = 32\nmodel.heads = 2\nmodel.encoder_layers = 1\n\
                            model.decoder_layers = 1\nmodel.ffn = 48\n";
@@ -48,9 +51,32 @@ fn gpu() -> Device {
 }
 
 fn recipe(model: &str) -> Recipe {
-    let kind = if model.contains("word") { "word" } else { "char" };
+    let (kind, shared) = if model.contains("word") { ("word", false) } else { ("char", true) };
     let rest = "data.builtin = \"phrasebook\"\ntrain.batch_tokens = 300\ntrain.lr = 5e-3\ntrain.warmup = 5\n";
-    Recipe::parse("characters", &format!("{model}{rest}tokenizer.kind = \"{kind}\"\n"), &[]).expect("a recipe")
+    Recipe::parse(
+        "characters",
+        &format!("{model}{rest}tokenizer.kind = \"{kind}\"\ntokenizer.shared = {shared}\n"),
+        &[],
+    )
+    .expect("a recipe")
+}
+
+/// Those words, and some that no vocabulary has, whose numbers are from [`VOCABULARY`] on.
+fn lexicon() -> Lexicon {
+    let lexicon = Lexicon::new(words());
+    for (i, word) in BEYOND.iter().enumerate() {
+        assert_eq!(lexicon.number(word) as usize, VOCABULARY + i);
+    }
+    lexicon
+}
+
+/// The lines, of words that no vocabulary has, too, where the model reads words: each third one has one.
+fn sources(lines: &[Vec<u32>], model: &str) -> Vec<Vec<u32>> {
+    let mut lines = lines.to_vec();
+    if model.contains("word") {
+        lines.iter_mut().step_by(3).enumerate().for_each(|(i, line)| line[0] = (VOCABULARY + i % BEYOND.len()) as u32);
+    }
+    lines
 }
 
 /// Lines of 1 to `longest` characters.
@@ -63,13 +89,14 @@ fn lines(count: usize, longest: usize) -> Vec<Vec<u32>> {
 fn trainer(device: Device, model: &str) -> Trainer {
     let recipe = recipe(model);
     let reversed = |source: &Vec<u32>| source.iter().rev().copied().collect();
-    let examples: Vec<Example> =
-        lines(80, 20).into_iter().map(|source| Example::marked(source.clone(), reversed(&source))).collect();
+    let lines = lines(80, 20);
+    let pairs = sources(&lines, model).into_iter().zip(&lines);
+    let examples: Vec<Example> = pairs.map(|(source, line)| Example::marked(source, reversed(line))).collect();
     let buckets = Buckets::choose(&examples, recipe.train.batch_tokens, 0, 3).expect("buckets");
     let batches = Batches::new(buckets, examples).expect("batches");
     let model = Architecture::new(&recipe.model, VOCABULARY);
     let mut network = Network::new(device, model, POSITIONS, true).expect("it fits");
-    network.spell(&words());
+    network.spell(Some(&lexicon()));
     block_on(Trainer::new(network, recipe, batches.clone(), batches)).expect("the shaders compile")
 }
 
@@ -161,14 +188,14 @@ fn network(device: Device, model: &str) -> Network {
     let declarations = network.parameters.entries.iter().map(|e| &e.declaration);
     let tensors: Vec<(String, Tensor)> = declarations.map(|d| (d.name.clone(), random(&d.dims, d.init))).collect();
     network.write_parameters("random", &tensors).expect("they fit");
-    network.spell(&words());
+    network.spell(Some(&lexicon()));
     network
 }
 
 /// Alone, in threes, all at once and beside the longest: the same characters with the same probabilities, bit for bit.
 fn a_line_is_its_own(device: Device, model: &str) {
     let mut network = network(device, model);
-    let lines = lines(40, 30);
+    let lines = sources(&lines(40, 30), model);
     let t = Translation { scores: true, ..Translation::greedy(None, 10) };
     let mut write = |members: &[usize]| -> Vec<Written> {
         let batch: Vec<Vec<u32>> = members.iter().map(|&i| lines[i].clone()).collect();

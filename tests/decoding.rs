@@ -1,12 +1,14 @@
 //! A line's translation is its own: whatever is decoded beside it, however much padding is behind it, and whether the
 //! decoder remembers keys and values or computes them again. And the two executors train alike.
 
+mod device;
+
+use device::{gpu, gpu_of_hardware};
 use pollster::block_on;
 use seqloom::case::Draw;
 use seqloom::cpu::{Cpu, Mode};
 use seqloom::decode::{Decoder, End, Penalty, Search, Translation, Written};
 use seqloom::device::Device;
-use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::graph::Graph;
 use seqloom::models::Architecture;
 use seqloom::models::transformer::Transformer;
@@ -25,22 +27,6 @@ const VOCABULARY: usize = 61;
 /// Longest translation.
 const LONGEST: usize = 12;
 const POSITIONS: usize = 64;
-
-fn gpu() -> Device {
-    open(Options::default())
-}
-
-/// The kernels of hardware, whatever the adapter: a software driver alone would never run them.
-fn gpu_of_hardware() -> Device {
-    let adapter = Some(Adapter { software: false, subgroup: None });
-    open(Options { portable: true, adapter, ..Options::default() })
-}
-
-fn open(options: Options) -> Device {
-    let adapters = block_on(enumerate());
-    let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
-    Device::Gpu(Box::new(block_on(Gpu::open(found, options)).expect("a device")))
-}
 
 /// A network with random weights, of sizes for which the translations differ from line to line and from token to token:
 /// with others, or with one matrix for embedding and output, a decoder goes round in a circle that hides mistakes.
@@ -465,9 +451,7 @@ fn gpu_and_cpu_train_alike() {
 /// lies behind its keys.
 #[test]
 fn a_step_of_attention_has_the_same_bits_in_any_cache() {
-    let adapters = block_on(enumerate());
-    let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
-    let mut gpu = block_on(Gpu::open(found, Options { portable: true, ..Options::default() })).expect("a device");
+    let mut gpu = device::open();
     let mut draw = Draw::new(11);
     for (heads, size, length, rooms) in
         [(1, 32, 60, [64, 1024, 8192]), (2, 32, 300, [300, 1024, 8192]), (3, 6, 61, [61, 64, 8192])]

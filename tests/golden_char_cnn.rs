@@ -10,9 +10,8 @@ use seqloom::cpu::{Cpu, Mode};
 use seqloom::device::Device;
 use seqloom::grad::vjp;
 use seqloom::graph::{Graph, Memory, Value};
+use seqloom::models::Tokens;
 use seqloom::models::char_cnn::CharCnn;
-use seqloom::models::spelling::{CHARS, LONGEST, Spelling, spell};
-use seqloom::models::{Context, Tokens};
 use seqloom::ops::embedding::by_token;
 use seqloom::parameters::{Init, Parameters};
 use seqloom::plan::Plan;
@@ -154,7 +153,8 @@ fn graph(model: &CharCnn, of_words: bool, stored: &mut Tensors) -> (Graph, Param
     let parameters = Parameters::new(model.declarations(), &mut memory, 1 << 27, false).expect("small parameters");
     let w = parameters.bind(&mut g);
     let [ids, lengths, by_token] = ["ids", "lengths", "by_token"].map(|name| input(&mut g, stored, name));
-    let chars = Tokens { ids, lengths, by_token };
+    // Those of words are stored as if each were a row.
+    let chars = Tokens { ids, lengths, by_token, letters: of_words.then_some(lengths) };
     let y = if of_words { model.words(&mut g, &w, chars) } else { model.sequence(&mut g, &w, chars) };
     let names: Vec<&str> = parameters.entries.iter().map(|e| e.declaration.name.as_str()).collect();
     let wrt: Vec<(&str, Value)> = names.iter().map(|name| (*name, w.get(name))).collect();
@@ -177,80 +177,6 @@ fn the_character_cnn_of_a_sequence() {
     let mut stored = golden("sequence");
     let (g, parameters, memory) = graph(&sequence_model(), false, &mut stored);
     check("sequence", &g, Some((&parameters, &memory)), &stored);
-}
-
-/// Words by their ids, which the graph spells, are as words whose characters the host lays out: to the last bit, and the
-/// gradients as far as another order of additions takes them.
-#[test]
-fn words_are_spelled_on_the_device() {
-    let vocabulary = ["a", "", "ab", "banana", "band", "Übermaß", "extraordinarily-long-and-longer", "na"];
-    let model = CharCnn { chars: CHARS, ..words_model() };
-    let (mut memory, mut draw) = (Memory::default(), Draw::new(4));
-    let parameters = Parameters::new(model.declarations(), &mut memory, 1 << 27, false).expect("small parameters");
-    let mut stored: Tensors = parameters.initial(3).into_iter().collect();
-    let (batch, time) = (3, 6);
-    let (ids, lengths) = (draw.ids(&[batch, time], vocabulary.len()), Tensor::u32([batch], vec![6, 0, 4]));
-    let [chars, of_word, by_char] = spell(&vocabulary);
-    // The host's own way.
-    let live = |i: usize| i % time < lengths.as_u32()[i / time] as usize;
-    let spelled: Vec<u32> =
-        ids.as_u32().iter().flat_map(|&id| &chars.as_u32()[id as usize * LONGEST..][..LONGEST]).copied().collect();
-    let long: Vec<u32> = ids
-        .as_u32()
-        .iter()
-        .enumerate()
-        .map(|(i, &id)| if live(i) { of_word.as_u32()[id as usize] } else { 0 })
-        .collect();
-    let orders = [by_token(ids.as_u32(), vocabulary.len()), by_token(&spelled, CHARS)];
-    let [by_word, by_spelled] = orders.map(|order| Tensor::u32([order.len()], order));
-    for (name, tensor) in [
-        ("ids", ids),
-        ("lengths", lengths),
-        ("by_token", by_word),
-        ("chars", chars),
-        ("of_word", of_word),
-        ("by_char", by_char),
-        ("start", Tensor::u32([1], vec![0])),
-        ("spelled", Tensor::u32([batch, time, LONGEST], spelled)),
-        ("long", Tensor::u32([batch * time], long)),
-        ("by_spelled", by_spelled),
-        ("dy", draw.tensor(&[batch, time, model.out])),
-    ] {
-        stored.insert(name.into(), tensor);
-    }
-    let run = |on_device: bool| {
-        let mut g = Graph::new();
-        let w = parameters.bind(&mut g);
-        let of = |g: &mut Graph, names: [&str; 3]| names.map(|name| input(g, &stored, name));
-        let y = if on_device {
-            let [chars, lengths, by_char] = of(&mut g, ["chars", "of_word", "by_char"]);
-            let spelling = Some(Spelling { chars, lengths, by_char });
-            let start = input(&mut g, &stored, "start");
-            let [ids, lengths, by_token] = of(&mut g, ["ids", "lengths", "by_token"]);
-            let context = Context { step: None, positions: None, spelling, start, record: false };
-            model.read(&mut g, &w, Tokens { ids, lengths, by_token }, &context)
-        } else {
-            let [ids, lengths, by_token] = of(&mut g, ["spelled", "long", "by_spelled"]);
-            model.words(&mut g, &w, Tokens { ids, lengths, by_token })
-        };
-        let names: Vec<&str> = parameters.entries.iter().map(|e| e.declaration.name.as_str()).collect();
-        let wrt: Vec<(&str, Value)> = names.iter().map(|name| (*name, w.get(name))).collect();
-        outputs(&mut g, &stored, y, &wrt);
-        everywhere(&g, Some((&parameters, &memory)), &stored)
-    };
-    for ((executor, on_device), (_, by_host)) in run(true).into_iter().zip(run(false)) {
-        assert_eq!(on_device.len(), by_host.len());
-        for (name, want) in by_host {
-            let have = &on_device[&name];
-            let largest = want.as_f32().iter().fold(0.0, |m: f64, w| m.max(w.abs() as f64));
-            assert!(largest > 0.0, "{name} is all zeros by {executor}");
-            let bound = if name == "y" { 0.0 } else { 1e-5 * largest };
-            for (i, (h, w)) in have.as_f32().iter().zip(want.as_f32()).enumerate() {
-                let apart = (*h as f64 - *w as f64).abs();
-                assert!(apart <= bound, "{name}[{i}] by {executor}: {h} and {w}, bound {bound:e}");
-            }
-        }
-    }
 }
 
 /// The gradients of seven convolutions' inputs are added up by the kernels that compute them.

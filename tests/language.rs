@@ -1,11 +1,13 @@
 //! Language models: decoding with cached keys and values is the full forward pass, a line's text is its own, and a beam
 //! finds what trying everything finds.
 
+mod device;
+
 use pollster::block_on;
 use seqloom::case::Draw;
 use seqloom::decode::{Decoder, End, Line, Options, Penalty, Rules, Sampling, Search, Written};
 use seqloom::device::Device;
-use seqloom::gpu::{self, Gpu, enumerate};
+use seqloom::gpu;
 use seqloom::graph::Graph;
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
@@ -20,9 +22,7 @@ use std::collections::HashSet;
 const POSITIONS: usize = 32;
 
 fn gpu(options: gpu::Options) -> Device {
-    let adapters = block_on(enumerate());
-    let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
-    Device::Gpu(Box::new(block_on(Gpu::open(found, options)).expect("a device")))
+    Device::Gpu(Box::new(device::with(options)))
 }
 
 /// Every device that decodes: the CPU, the kernels of this adapter, those of hardware.

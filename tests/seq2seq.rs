@@ -1,17 +1,18 @@
 //! Recurrent encoders and decoders: losses and gradients against PyTorch (`tests/golden/seq2seq.py` made the values), and
 //! decoding step by step against the pass over all positions.
 
+mod device;
+
+use device::{gpu, gpu_of_hardware};
 use pollster::block_on;
 use seqloom::attention::{Attention, Kind, Recorder, extents};
 use seqloom::case::Draw;
 use seqloom::cpu::{Cpu, Mode};
 use seqloom::decode::{Decoder, End, Penalty, Sampling, Search, Translation, Written};
 use seqloom::device::Device;
-use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::models::Vocabulary;
 use seqloom::models::seq2seq::Seq2Seq;
 use seqloom::network::Network;
-use seqloom::op::Adapter;
 use seqloom::recipe::{self, Recipe};
 use seqloom::tensor::{Tensor, Type};
 use seqloom::text::batch::{BatchPlan, Batches, Buckets, Example};
@@ -62,22 +63,6 @@ fn variants() -> Vec<Variant> {
     let variants: Vec<Variant> = names.into_iter().map(variant).collect();
     assert_eq!(variants.len(), 6);
     variants
-}
-
-fn gpu() -> Device {
-    open(Options::default())
-}
-
-/// The kernels of hardware, whatever the adapter.
-fn gpu_of_hardware() -> Device {
-    let adapter = Some(Adapter { software: false, subgroup: None });
-    open(Options { portable: true, adapter, ..Options::default() })
-}
-
-fn open(options: Options) -> Device {
-    let adapters = block_on(enumerate());
-    let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
-    Device::Gpu(Box::new(block_on(Gpu::open(found, options)).expect("a device")))
 }
 
 fn trainer(device: Device, recipe: &Recipe, sizes: Vocabulary, examples: Vec<Example>, rows: usize) -> Trainer {

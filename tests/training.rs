@@ -1,14 +1,15 @@
 //! Training against PyTorch: ten steps of a small Transformer, its first gradients, its parameters afterwards
 //! (`tests/golden/transformer.py` made the values).
 
+mod device;
+
+use device::gpu_of_hardware;
 use pollster::block_on;
 use seqloom::cpu::{Cpu, Mode};
 use seqloom::device::Device;
-use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::models::Vocabulary;
 use seqloom::models::transformer::Transformer;
 use seqloom::network::Network;
-use seqloom::op::Adapter;
 use seqloom::plan::{Plan, padded};
 use seqloom::recipe::Recipe;
 use seqloom::tensor::{Tensor, Type};
@@ -128,14 +129,7 @@ fn agrees_with_pytorch(device: Device, binding: u64) {
 }
 
 fn gpu() -> Device {
-    open(None)
-}
-
-fn open(adapter: Option<Adapter>) -> Device {
-    let adapters = block_on(enumerate());
-    let found = adapters.first().expect("this test needs a GPU or a software Vulkan driver; run scripts/test.sh");
-    let options = Options { portable: true, adapter, ..Options::default() };
-    Device::Gpu(Box::new(block_on(Gpu::open(found, options)).expect("a device")))
+    Device::Gpu(Box::new(device::open()))
 }
 
 #[test]
@@ -145,7 +139,7 @@ fn gpu_agrees_with_pytorch() {
 
 #[test]
 fn kernels_of_hardware_agree_with_pytorch() {
-    agrees_with_pytorch(open(Some(Adapter { software: false, subgroup: None })), 128 << 20);
+    agrees_with_pytorch(gpu_of_hardware(), 128 << 20);
 }
 
 #[test]

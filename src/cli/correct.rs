@@ -6,6 +6,7 @@ use super::{DeviceArgs, files};
 use clap::Args;
 use pollster::block_on;
 use seqloom::error::{Error, Result};
+use seqloom::models::spelling;
 use seqloom::network::trained_length;
 use seqloom::text::corpus;
 use seqloom::text::words::{Case, Piece, pieces};
@@ -29,7 +30,7 @@ pub struct Correct {
 }
 
 /// Bytes of a word that the model is asked about at most: what is longer takes long to be cut into tokens, and is none.
-const LONGEST: usize = 1 << 16;
+const MOST_BYTES: usize = 1 << 16;
 
 /// The words that are left alone: as they are written there, and in other capitals.
 struct Known(HashSet<String>);
@@ -59,10 +60,11 @@ pub fn run(args: &Correct) -> Result<ExitCode> {
     let longest = trained_length(&loaded.recipe) - usize::from(loaded.recipe.data.marks);
     // What the model cannot read whole it would not write whole.
     let unk = loaded.tokenizers.source().specials().unk();
+    let letters = if loaded.network.model.reads_words() { spelling::LONGEST } else { usize::MAX };
     let readable = |tokens: &Vec<u32>| tokens.len() <= longest && tokens.iter().all(|t| Some(*t) != unk);
     let encoded = asked
         .into_iter()
-        .filter(|word| word.len() <= LONGEST)
+        .filter(|word| word.len() <= MOST_BYTES && word.chars().count() <= letters)
         .map(|word| (loaded.tokenizers.source().encode(&word), word));
     let (sources, asked): (Vec<Vec<u32>>, Vec<String>) = encoded.filter(|(tokens, _)| readable(tokens)).unzip();
     let written = block_on(loaded.decoder.translate(&mut loaded.network, &sources, &loaded.translation))?;

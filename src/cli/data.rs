@@ -100,13 +100,14 @@ impl Data {
             Data::Pairs(pairs) => &pairs.train,
         };
         let (sources, targets) = (pairs.iter().map(|p| p.0.as_str()), pairs.iter().map(|p| p.1.as_str()));
-        Ok(match t.shared {
+        let learned = match t.shared {
             true => Tokenizers::Shared(Tokenizer::learn(&rules, sources.chain(targets))?),
             false => Tokenizers::Separate {
                 source: Tokenizer::learn(&rules, sources)?,
                 target: Tokenizer::learn(&rules, targets)?,
             },
-        })
+        };
+        Ok(if recipe.model.reads_words() { learned.open() } else { learned })
     }
 
     /// Everything as token ids in batches. Errors: nothing is left to train or to validate on.

@@ -187,12 +187,13 @@ impl RunDir {
             let path = self.path(name);
             Tokenizer::from_json(&path.display().to_string(), &files::read_text(&path, files::LIST)?)
         };
-        Ok(match recipe.tokenizer.shared {
+        let stored = match recipe.tokenizer.shared {
             true => Tokenizers::Shared(read("tokenizer.json")?),
             false => {
                 Tokenizers::Separate { source: read("source_tokenizer.json")?, target: read("target_tokenizer.json")? }
             }
-        })
+        };
+        Ok(if recipe.model.reads_words() { stored.open() } else { stored })
     }
 
     /// The parameters of the best model so far.

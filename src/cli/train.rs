@@ -24,6 +24,7 @@ use seqloom::models::{Architecture, Vocabulary};
 use seqloom::network::{Network, positions};
 use seqloom::recipe::Recipe;
 use seqloom::text::batch::Batches;
+use seqloom::text::lexicon::Lexicon;
 use seqloom::text::tokenizer::Tokenizers;
 use seqloom::train::{Footprint, Planned, Trainer};
 use session::{Session, out_of_patience};
@@ -88,7 +89,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
     let start = data::start(&recipe, &tokenizers)?;
     let words = recipe.data.keep_words.then(|| data.words());
     let Sets { train, valid, dropped } = data.sets(&recipe, &tokenizers)?;
-    let checksum = checksum(&train, &valid);
+    let checksum = checksum(&tokenizers, &train, &valid);
     eprintln!("data: {}; {} to train, {} to validate", data.report(), train.count(), valid.count());
     if dropped > 0 {
         eprintln!("data: {dropped} pairs are dropped: they have {}", data::unfit(&recipe, &data::longest(&recipe)));
@@ -102,7 +103,7 @@ pub fn run(args: &Train) -> Result<ExitCode> {
         Device::Gpu(gpu) => Some(gpu.limits().binding),
     };
     let mut network = Network::new(opened.device, model.clone(), positions(&recipe, 1), true)?;
-    network.spell(&tokenizers.words());
+    network.spell(tokenizers.source().lexicon());
     eprintln!(
         "model: {:.2} M parameters, {}, {:.0} % of the training positions are padding",
         network.parameters.count() as f64 / 1e6,
@@ -190,9 +191,12 @@ pub fn vocabulary(tokenizers: &Tokenizers) -> String {
     }
 }
 
-/// Over every token: tells a resumed run that its data is still the same.
-pub fn checksum(train: &Batches, valid: &Batches) -> String {
-    device::fnv(train.tokens().into_iter().chain([u64::MAX]).chain(valid.tokens()))
+/// Over every token, and the spelling of words that the vocabulary lacks: tells a resumed run that its data is still the
+/// same.
+pub fn checksum(tokenizers: &Tokenizers, train: &Batches, valid: &Batches) -> String {
+    let beyond = tokenizers.source().lexicon().map_or_else(Vec::new, Lexicon::beyond);
+    let spelled = beyond.iter().flat_map(|word| word.bytes().map(u64::from).chain([u64::MAX]));
+    device::fnv(train.tokens().into_iter().chain([u64::MAX]).chain(valid.tokens()).chain(spelled))
 }
 
 /// Lines on what training takes of the device's memory.

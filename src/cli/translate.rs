@@ -65,7 +65,7 @@ pub fn load(dir: &Path, device: &DeviceArgs) -> Result<Loaded> {
     let opened = device::open(device)?;
     let mut network = Network::new(opened.device, model, positions(&recipe, POSITIONS), false)?;
     network.write_parameters(&file, &parameters)?;
-    network.spell(&tokenizers.words());
+    network.spell(tokenizers.source().lexicon());
     let translation = translation(&recipe, data::start(&recipe, &tokenizers)?);
     Ok(Loaded { recipe, tokenizers, network, decoder: Decoder::new(), translation })
 }

@@ -96,9 +96,9 @@ impl Machine {
         }
         let widths = network.model.cached();
         self.own = Some(([rows, room], declare(network, "cache", rows * room, widths)));
-        // They read and write the caches of before, as a recurrent encoder does, too.
-        let attends = matches!(network.model, Architecture::Transformer(_));
-        self.programs.retain(|(kind, _), _| attends && *kind == Kind::Encode);
+        // The others read and write the caches of before.
+        let keep = !decodes(&network.model).encodes_into_caches();
+        self.programs.retain(|(kind, _), _| keep && *kind == Kind::Encode);
     }
 
     /// The positions of the caches.
@@ -125,19 +125,9 @@ impl Machine {
         self.sources = ([rows, width], lengths.as_u32().to_vec());
         let key = (Kind::Encode, [rows, width, 0, 0]);
         let program = self.program(network, key).await?;
-        let feeds = [("source", &ids), ("source_lengths", &lengths)];
-        match network.model {
-            Architecture::Transformer(_) => {
-                let start = Tensor::u32([1], vec![0]);
-                network.device.run(program, &[&feeds[..], &[("start", &start)]].concat());
-            }
-            Architecture::Seq2Seq(_) => {
-                // As if a step before the first had written it.
-                let before = Tensor::u32([rows], vec![recurrent::place_before(0); rows]);
-                let slots = Tensor::u32([rows], slots.into_iter().map(|slot| slot as u32).collect());
-                network.device.run(program, &[&feeds[..], &[("start", &before), ("slot", &slots)]].concat());
-            }
-        }
+        let mut feeds = network.source_inputs(ids.as_u32(), lengths.as_u32());
+        feeds.extend(decodes(&network.model).encode_feeds(&slots));
+        run(network, program, &feeds);
         Ok(())
     }
 
@@ -173,39 +163,17 @@ impl Machine {
         let count = rows.len();
         let padded = count.next_power_of_two();
         let room = self.room();
-        let all = || rows.iter().chain(std::iter::repeat_n(&rows[count - 1], padded - count));
-        let column = |f: &dyn Fn(&Row) -> u32| Tensor::u32([padded], all().map(f).collect());
-        let token = column(&|r| r.token).reshape([padded, 1]);
-        let slot = column(&|r| r.slot as u32);
-        let lengths = column(&|r| r.position as u32 + 1);
         let ([lines, width], source_lengths) = &self.sources;
         let key = (Kind::Step, [padded, room, *lines, *width]);
-        let source_lengths = source_lengths.clone();
+        let all: Vec<&Row> = rows.iter().chain(std::iter::repeat_n(&rows[count - 1], padded - count)).collect();
+        let mut feeds = vec![
+            ("token", column(&all, |r| r.token).reshape([padded, 1])),
+            ("token_lengths", column(&all, |r| r.position as u32 + 1)),
+            ("slot", column(&all, |r| r.slot as u32)),
+        ];
+        feeds.extend(decodes(&network.model).step_feeds(&all, room, source_lengths));
         let program = self.program(network, key).await?;
-        let mut feeds = vec![("token", token), ("token_lengths", lengths), ("slot", slot)];
-        match network.model {
-            Architecture::Transformer(_) => {
-                let mut origin = vec![0; padded * room];
-                for (row, to) in all().zip(origin.chunks_mut(room)) {
-                    to[..row.position].copy_from_slice(&row.origin[..row.position]);
-                    to[row.position] = row.slot as u32;
-                }
-                feeds.push(("origin", Tensor::u32([padded, room], origin)));
-                feeds.push(("start", column(&|r| r.position as u32)));
-                if !network.model.is_decoder_only() {
-                    feeds.push(("source_lengths", column(&|r| source_lengths[r.line])));
-                    feeds.push(("line", column(&|r| r.line as u32).reshape([padded, 1])));
-                }
-            }
-            Architecture::Seq2Seq(_) => {
-                feeds.push(("before", column(&recurrent::before)));
-                feeds.push(("start", column(&|r| recurrent::place(r.position))));
-                feeds.push(("source_lengths", Tensor::u32([source_lengths.len()], source_lengths)));
-                feeds.push(("line", column(&|r| r.line as u32)));
-            }
-        }
-        let feeds: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (*name, tensor)).collect();
-        network.device.run(program, &feeds);
+        run(network, program, &feeds);
         answer(network, program, count, wanted).await
     }
 
@@ -222,16 +190,49 @@ impl Machine {
 
     fn graph(&self, network: &Network, (kind, shape): (Kind, [usize; 4])) -> Graph {
         let (rows, width) = (shape[0], shape[1]);
-        let sources = [shape[2], shape[3]];
-        match (&network.model, kind) {
-            (Architecture::Transformer(model), Kind::Encode) => self.encode_graph(network, model, rows, width),
-            (Architecture::Transformer(model), Kind::Prefill) => self.prefill_graph(network, model, rows, width),
-            (Architecture::Transformer(model), Kind::Step) => self.step_graph(network, model, rows, sources),
-            (Architecture::Seq2Seq(model), Kind::Encode) => self.encode_state_graph(network, model, rows, width),
-            (Architecture::Seq2Seq(model), Kind::Step) => self.step_state_graph(network, model, rows, sources),
-            (Architecture::Seq2Seq(_), Kind::Prefill) => unreachable!("only a decoder alone reads a prompt"),
+        let model = decodes(&network.model);
+        match kind {
+            Kind::Encode => model.encode_graph(self, network, rows, width),
+            Kind::Prefill => model.prefill_graph(self, network, rows, width),
+            Kind::Step => model.step_graph(self, network, rows, [shape[2], shape[3]]),
         }
     }
+}
+
+/// What decoding asks of a model, which keeps what it remembers of a hypothesis in the machine's caches.
+trait Decodes {
+    /// Whether encoding fills the caches of hypotheses, too, as a recurrent encoder does with the first state.
+    fn encodes_into_caches(&self) -> bool;
+
+    /// Encodes so many sources of so many positions: inputs as [`Network::source_inputs`] and
+    /// [`encode_feeds`](Decodes::encode_feeds) give them.
+    fn encode_graph(&self, machine: &Machine, network: &Network, rows: usize, width: usize) -> Graph;
+
+    /// What that reads besides sources; `slots` are the rows of the caches in which their first hypotheses start.
+    fn encode_feeds(&self, slots: &[usize]) -> Vec<(&'static str, Tensor)>;
+
+    /// Reads texts at once, which only a decoder alone does: inputs `target`, `target_lengths`, `slot`, `last` and
+    /// `start`.
+    fn prefill_graph(&self, machine: &Machine, network: &Network, rows: usize, width: usize) -> Graph;
+
+    /// Reads one token a row, beside so many sources of so many positions: inputs `token`, `token_lengths`, `slot`, and
+    /// what [`step_feeds`](Decodes::step_feeds) gives.
+    fn step_graph(&self, machine: &Machine, network: &Network, rows: usize, sources: [usize; 2]) -> Graph;
+
+    /// What that reads besides; `room` is how many positions the caches have.
+    fn step_feeds(&self, rows: &[&Row], room: usize, source_lengths: &[u32]) -> Vec<(&'static str, Tensor)>;
+}
+
+fn decodes(model: &Architecture) -> &dyn Decodes {
+    match model {
+        Architecture::Transformer(model) => model,
+        Architecture::Seq2Seq(model) => model,
+    }
+}
+
+/// A number of each row.
+fn column(rows: &[&Row], number: impl Fn(&Row) -> u32) -> Tensor {
+    Tensor::u32([rows.len()], rows.iter().map(|row| number(row)).collect())
 }
 
 /// Token ids in rows of `width`, and their lengths; rows without any have the length 1.
@@ -252,6 +253,11 @@ fn declare(network: &mut Network, name: &str, positions: usize, widths: Vec<usiz
     let buffers = widths.into_iter().enumerate().map(buffer).collect();
     network.device.allocate(&network.memory);
     buffers
+}
+
+fn run(network: &mut Network, program: usize, feeds: &[(&str, Tensor)]) {
+    let feeds: Vec<(&str, &Tensor)> = feeds.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    network.device.run(program, &feeds);
 }
 
 fn outputs(g: &mut Graph, network: &Network, weights: &Weights, state: Value) {

@@ -1,9 +1,9 @@
 //! The character CNN (Kim et al. 2016): convolutions of several widths over characters, highway layers, a projection. An
 //! input layer, in the place of a table of tokens.
 
-use super::spelling::{CHARS, LONGEST, Spelling};
+use super::spelling::{CHARS, LONGEST};
 use crate::graph::{Graph, Value};
-use crate::models::{Context, Tokens};
+use crate::models::Tokens;
 use crate::ops::conv1d::Window;
 use crate::ops::matmul::Activation;
 use crate::parameters::{Declaration, Init, Weights};
@@ -84,40 +84,28 @@ impl CharCnn {
         all
     }
 
-    /// A vector for every token of the source (B, S, C), which is a character, or a word that `c` spells.
-    pub fn read(&self, g: &mut Graph, w: &Weights, source: Tokens, c: &Context) -> Value {
+    /// A vector for every token of the source (B, S, C), which is a character, or a word of several.
+    pub fn read(&self, g: &mut Graph, w: &Weights, source: Tokens) -> Value {
         match self.pool {
             Pool::None => self.sequence(g, w, source),
-            Pool::Word => self.spelled(g, w, source, c.spelling.expect("the model says that it reads words")),
+            Pool::Word => self.words(g, w, source),
         }
     }
 
-    /// A vector for every word (B, S, C). The vectors of all words' characters are laid out once, (V, L·E), so that the rows of
-    /// the batch's words need no other order of ids than that which every embedding has.
-    fn spelled(&self, g: &mut Graph, w: &Weights, source: Tokens, s: Spelling) -> Value {
-        let [batch, time] = g.ty(source.ids).dims[..] else { panic!("words are (B, S)") };
-        let words = g.ty(s.chars).dims[0];
+    /// A vector for every word (B, T, C), of its characters: ids (B, T, L), as many of each word as its letters (B·T)
+    /// say. Convolutions keep a word's length, with zeros around it; then tanh, and the maximum over the word. A word of
+    /// no characters, which is padding, is all zeros.
+    ///
+    /// # Panics
+    ///
+    /// If the tokens are no words.
+    pub fn words(&self, g: &mut Graph, w: &Weights, words: Tokens) -> Value {
+        let [b, t, l] = g.ty(words.ids).dims[..] else { panic!("characters of words are (B, T, L)") };
+        let letters = words.letters.expect("words have letters");
         g.scoped("char_cnn", |g| {
-            let table = g.embedding(s.chars, w.get("char_cnn.embedding.weight"), s.by_char, 1.0);
-            let table = g.reshape(table, &[words, LONGEST * self.embedding]);
-            let x = g.embedding(source.ids, table, source.by_token, 1.0);
-            let lengths = g.lookup(source.ids, s.lengths, source.lengths);
-            let lengths = g.reshape(lengths, &[batch * time]);
-            let x = g.reshape(x, &[batch * time, LONGEST, self.embedding]);
-            let y = self.pooled(g, w, x, lengths);
-            g.reshape(y, &[batch, time, self.out])
-        })
-    }
-
-    /// A vector for every word (B, T, C), of its characters: ids (B, T, L), as many of each word as its length (B·T) says, and
-    /// all B·T·L of them by token. Convolutions keep a word's length, with zeros around it; then tanh, and the maximum over
-    /// the word. A word of no characters, which is padding, is all zeros.
-    pub fn words(&self, g: &mut Graph, w: &Weights, chars: Tokens) -> Value {
-        let [b, t, l] = g.ty(chars.ids).dims[..] else { panic!("characters of words are (B, T, L)") };
-        g.scoped("char_cnn", |g| {
-            let x = self.embed(g, w, chars);
+            let x = self.embed(g, w, words);
             let x = g.reshape(x, &[b * t, l, self.embedding]);
-            let y = self.pooled(g, w, x, chars.lengths);
+            let y = self.pooled(g, w, x, letters);
             g.reshape(y, &[b, t, self.out])
         })
     }

@@ -145,10 +145,10 @@ impl Seq2Seq {
     /// Reads sources (B, S).
     pub fn encode(&self, g: &mut Graph, w: &Weights, source: Tokens, c: &Context) -> Encoded {
         g.scoped("encoder", |g| {
-            let [batch, _] = g.ty(source.ids).dims[..] else { unreachable!("tokens are (B, S)") };
+            let batch = g.ty(source.lengths).dims[0];
             let (h, s) = (self.hidden, self.cell.states());
             let x = match &self.char_cnn {
-                Some(cnn) => cnn.read(g, w, source, c),
+                Some(cnn) => cnn.read(g, w, source),
                 None => g.embedding(source.ids, w.get(&self.embedding_name("encoder")), source.by_token, 1.0),
             };
             let mut x = self.drop(g, x, c, "embedding");

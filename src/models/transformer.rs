@@ -290,7 +290,7 @@ impl Transformer {
     fn embed(&self, g: &mut Graph, w: &Weights, stack: &str, tokens: Tokens, c: &Context) -> Value {
         let scale = if self.scale_embedding { (self.d_model as f32).sqrt() } else { 1.0 };
         let x = match &self.char_cnn {
-            Some(cnn) if stack == "encoder" => cnn.read(g, w, tokens, c),
+            Some(cnn) if stack == "encoder" => cnn.read(g, w, tokens),
             _ => g.embedding(tokens.ids, w.get(&self.embedding(stack)), tokens.by_token, scale),
         };
         let x = match (self.positions, c.positions) {

@@ -28,6 +28,13 @@ impl Default for CharCnn {
     }
 }
 
+impl super::Model {
+    /// Whether words are read as they are spelled, those that no vocabulary has, too.
+    pub fn reads_words(&self) -> bool {
+        self.char_cnn.as_ref().is_some_and(|cnn| cnn.pool == Pool::Word)
+    }
+}
+
 /// Channels for each character that a convolution sees.
 const FILTERS: usize = 25;
 const WIDTHS: RangeInclusive<usize> = 1..=64;

@@ -106,7 +106,12 @@ pub(super) struct Conflict {
     pub text: String,
 }
 
-/// The first rule that `recipe` breaks.
+/// Whether the recipe's kind reads a key.
+fn is_read(recipe: &Recipe, key: &str) -> bool {
+    OF_KINDS.iter().all(|(kinds, keys)| kinds.contains(&recipe.model.kind) || !keys.contains(&key))
+}
+
+/// The first rule that `recipe` breaks. What is about a key that its kind does not read is no rule for it.
 pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
     let rules = [
         name,
@@ -125,7 +130,8 @@ pub(super) fn conflict(recipe: &Recipe) -> Option<Conflict> {
         start,
         least_rate,
     ];
-    rules.iter().find_map(|rule| rule(recipe))
+    let concerns = |conflict: &Conflict| conflict.keys.iter().all(|key| is_read(recipe, key));
+    rules.iter().find_map(|rule| rule(recipe).filter(concerns))
 }
 
 /// Whether `name` can name a directory on every system.
@@ -145,8 +151,7 @@ fn name(recipe: &Recipe) -> Option<Conflict> {
 
 fn even_width(recipe: &Recipe) -> Option<Conflict> {
     let model = &recipe.model;
-    let added = [Positions::Sinusoidal, Positions::SinusoidalSplit].contains(&model.positions)
-        && model.kind != ModelKind::Seq2Seq;
+    let added = [Positions::Sinusoidal, Positions::SinusoidalSplit].contains(&model.positions);
     (added && !model.d_model.is_multiple_of(2)).then(|| Conflict {
         keys: vec!["model.d_model", "model.positions"],
         text: format!("model.d_model: {} is odd; sines and cosines need an even width", model.d_model),
@@ -157,7 +162,7 @@ fn even_width(recipe: &Recipe) -> Option<Conflict> {
 fn even_heads(recipe: &Recipe) -> Option<Conflict> {
     let model = &recipe.model;
     let size = model.d_model / model.heads;
-    let rotary = model.positions == Positions::Rotary && model.kind != ModelKind::Seq2Seq;
+    let rotary = model.positions == Positions::Rotary;
     (rotary && !size.is_multiple_of(2)).then(|| Conflict {
         keys: vec!["model.heads", "model.d_model", "model.positions"],
         text: format!(
@@ -170,7 +175,7 @@ fn even_heads(recipe: &Recipe) -> Option<Conflict> {
 
 fn heads(recipe: &Recipe) -> Option<Conflict> {
     let (d_model, heads) = (recipe.model.d_model, recipe.model.heads);
-    if d_model.is_multiple_of(heads) || recipe.model.kind == ModelKind::Seq2Seq {
+    if d_model.is_multiple_of(heads) {
         return None;
     }
     let divides = |heads: &usize| d_model.is_multiple_of(*heads);
@@ -223,7 +228,7 @@ fn pre_norm(recipe: &Recipe) -> Option<Conflict> {
 
 fn feeding(recipe: &Recipe) -> Option<Conflict> {
     let m = &recipe.model;
-    if m.kind != ModelKind::Seq2Seq || !m.input_feeding {
+    if !m.input_feeding {
         return None;
     }
     let why = match m.attention {
@@ -239,7 +244,7 @@ fn feeding(recipe: &Recipe) -> Option<Conflict> {
 
 fn scores(recipe: &Recipe) -> Option<Conflict> {
     let m = &recipe.model;
-    let unlike = m.kind == ModelKind::Seq2Seq && m.attention == Attention::Dot && m.bidirectional;
+    let unlike = m.attention == Attention::Dot && m.bidirectional;
     unlike.then(|| Conflict {
         keys: vec!["model.attention", "model.bidirectional"],
         text: format!(
@@ -253,7 +258,7 @@ fn scores(recipe: &Recipe) -> Option<Conflict> {
 
 fn tied_width(recipe: &Recipe) -> Option<Conflict> {
     let m = &recipe.model;
-    let unlike = m.kind == ModelKind::Seq2Seq && m.tie_embeddings && m.embedding != m.hidden;
+    let unlike = m.tie_embeddings && m.embedding != m.hidden;
     unlike.then(|| Conflict {
         keys: vec!["model.tie_embeddings", "model.embedding", "model.hidden"],
         text: format!(
@@ -267,13 +272,20 @@ fn tied_width(recipe: &Recipe) -> Option<Conflict> {
 /// What a character CNN reads.
 fn characters(recipe: &Recipe) -> Option<Conflict> {
     let (kind, m) = (recipe.tokenizer.kind, &recipe.model);
-    let cnn = m.char_cnn.as_ref().filter(|_| m.kind != ModelKind::Gpt)?;
+    let cnn = m.char_cnn.as_ref()?;
     let (needed, what) = match cnn.pool {
         Pool::None => (TokenizerKind::Char, "characters"),
         Pool::Word => (TokenizerKind::Word, "words with pool = \"word\""),
     };
     if kind == needed {
-        return None;
+        // What has no table of words cannot share one.
+        return (cnn.pool == Pool::Word && recipe.tokenizer.shared).then(|| Conflict {
+            keys: vec!["tokenizer.shared", "model.char_cnn"],
+            text:
+                "tokenizer.shared: a model.char_cnn of words reads how they are spelled, those that no vocabulary has, \
+                   too; set tokenizer.shared = false"
+                    .into(),
+        });
     }
     let text = format!(
         "model.char_cnn: it reads {what}, and tokenizer.kind = \"{kind}\"; choose the tokenizer \"{needed}\", or leave it out"
@@ -333,9 +345,6 @@ fn validation(recipe: &Recipe) -> Option<Conflict> {
 }
 
 fn start(recipe: &Recipe) -> Option<Conflict> {
-    if recipe.model.kind == ModelKind::Gpt {
-        return None;
-    }
     let text = match (recipe.data.marks, recipe.decode.start.is_empty()) {
         (true, true) | (false, false) => return None,
         (true, false) => {

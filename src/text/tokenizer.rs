@@ -23,6 +23,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, DecoderWrapper, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
+use super::lexicon::Lexicon;
 use crate::error::{Error, Result, shorten};
 use crate::models::Vocabulary;
 pub use chunks::Chunks;
@@ -36,7 +37,8 @@ pub const PAD: u32 = 0;
 pub const BOS: u32 = 1;
 /// Id of `</s>`, which ends every sentence, where there are [`Specials::Marks`].
 pub const EOS: u32 = 2;
-/// Id of `<unk>`, a character or word that the vocabulary of [`Kind::Char`] or [`Kind::Word`] lacks.
+/// Id of `<unk>`, a character or word that the vocabulary of [`Kind::Char`] or [`Kind::Word`] lacks; words have numbers
+/// of their own where the tokenizer is [open](Tokenizer::open).
 pub const UNK: u32 = 3;
 
 /// What is wrong with files that are neither.
@@ -92,6 +94,8 @@ pub struct Tokenizer {
     kind: Kind,
     specials: Specials,
     lowercase: bool,
+    /// Where words that the vocabulary lacks get numbers, if they do.
+    lexicon: Option<Lexicon>,
     inner: Box<tokenizers::Tokenizer>,
 }
 
@@ -117,7 +121,7 @@ impl Tokenizer {
         inner.add_special_tokens(tokens).expect("the specials are distinct");
         // Misnamed in the crate: true means that the text of a special token is encoded like any other text.
         inner.set_encode_special_tokens(specials == Specials::Marks);
-        Self { kind, specials, lowercase, inner }
+        Self { kind, specials, lowercase, lexicon: None, inner }
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote, or GPT-2's own; `file` is its name for messages.
@@ -183,8 +187,39 @@ impl Tokenizer {
     }
 
     /// The ids of `text`: no specials are added, and none comes out but [`UNK`], or `<|endoftext|>` where it is written.
+    /// Where the tokenizer is [open](Tokenizer::open), words have numbers beyond the vocabulary instead of [`UNK`].
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        self.inner.encode_fast(text, false).expect("every kind has a token for everything").get_ids().to_vec()
+        const EVERYTHING: &str = "every kind has a token for everything";
+        let Some(lexicon) = &self.lexicon else {
+            return self.inner.encode_fast(text, false).expect(EVERYTHING).get_ids().to_vec();
+        };
+        let encoded = self.inner.encode(text, false).expect(EVERYTHING);
+        let tokens = encoded.get_ids().iter().zip(encoded.get_offsets());
+        let number = |(&id, &(from, to)): (&u32, &(usize, usize))| match text.get(from..to) {
+            Some(word) if Some(id) == self.specials.unk() => lexicon.number(&self.folded(word)),
+            _ => id,
+        };
+        tokens.map(number).collect()
+    }
+
+    /// From now on words that the vocabulary lacks are not [`UNK`] but have numbers, from [`vocab_size`](Self::vocab_size)
+    /// on, for a model that reads how words are spelled. Clones number them alike.
+    #[must_use]
+    pub fn open(mut self) -> Self {
+        let words = (0..self.vocab_size()).map(|id| self.token(id as u32)).collect();
+        self.lexicon = Some(Lexicon::new(words));
+        self
+    }
+
+    /// Its words by id, and those beyond, after [`open`](Self::open).
+    pub fn lexicon(&self) -> Option<&Lexicon> {
+        self.lexicon.as_ref()
+    }
+
+    /// A text without the capitals that this tokenizer does not know. Character by character, as the library does it: at
+    /// the end of a word `str::to_lowercase` has another sigma.
+    pub fn folded(&self, text: &str) -> String {
+        if self.lowercase { text.chars().flat_map(char::to_lowercase).collect() } else { text.into() }
     }
 
     /// The ids of a long text, [`Chunks`] by chunk: no token reaches over the end of a line. With GPT-2's tokenizer, of which some
@@ -203,8 +238,11 @@ impl Tokenizer {
     }
 
     /// One token for display, such as `" sui"` or `"<pad>"`; the bytes of a piece of a character read `<0xC3>`, an id
-    /// outside the vocabulary the empty string.
+    /// that stands for nothing the empty string.
     pub fn token(&self, id: u32) -> String {
+        if let Some(word) = self.lexicon.as_ref().and_then(|lexicon| lexicon.word(id)) {
+            return word;
+        }
         let text = self.inner.decode(&[id], false).expect("every kind joins any tokens");
         if self.kind != Kind::Bpe || !text.contains('\u{fffd}') {
             return text;
@@ -216,7 +254,7 @@ impl Tokenizer {
         bytes.utf8_chunks().map(|c| c.valid().to_owned() + &hex(c.invalid())).collect()
     }
 
-    /// Number of tokens: every id is smaller. At most what [`learn`](Self::learn) was asked for.
+    /// Number of tokens: every id of the vocabulary is smaller. At most what [`learn`](Self::learn) was asked for.
     pub fn vocab_size(&self) -> usize {
         self.inner.get_vocab_size(true)
     }
@@ -268,9 +306,14 @@ impl Tokenizers {
         }
     }
 
-    /// The source's tokens by id, as they are spelled.
-    pub fn words(&self) -> Vec<String> {
-        (0..self.source().vocab_size()).map(|id| self.source().token(id as u32)).collect()
+    /// Words that the source's vocabulary lacks have numbers of their own, see [`Tokenizer::open`]. A shared one stays
+    /// closed, since it is the target's, too: a recipe refuses to read words with it.
+    #[must_use]
+    pub fn open(self) -> Tokenizers {
+        match self {
+            Tokenizers::Shared(_) => self,
+            Tokenizers::Separate { source, target } => Tokenizers::Separate { source: source.open(), target },
+        }
     }
 
     /// How many tokens each side has.

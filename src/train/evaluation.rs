@@ -23,7 +23,7 @@ pub(super) async fn evaluate(network: &mut Network, set: &Batches, first: usize)
     let (mut loss, mut nll, mut tokens) = (0.0, 0.0, 0);
     for plan in set.in_order() {
         let batch = set.build(&plan);
-        let feeds = Feeds::new(&batch, set.buckets().shapes()[plan.bucket], network.model.vocabulary(), 1.0);
+        let feeds = Feeds::new(network, &batch, set.buckets().shapes()[plan.bucket], 1.0);
         let program = first + plan.bucket;
         network.device.run(program, &feeds.list());
         loss += network.device.read(program, "loss").await?.as_f32()[0] as f64;

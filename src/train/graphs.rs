@@ -2,7 +2,6 @@
 
 use crate::grad::grad_each;
 use crate::graph::{Graph, Memory, Resident, Value};
-use crate::models::Vocabulary;
 use crate::network::Network;
 use crate::op::Op;
 use crate::ops::adam::Adam;
@@ -43,28 +42,21 @@ impl State {
 pub(super) struct Feeds(Vec<(&'static str, Tensor)>);
 
 impl Feeds {
-    pub(super) fn new(batch: &Batch, bucket: Bucket, vocabulary: Vocabulary, weight: f32) -> Feeds {
+    pub(super) fn new(network: &Network, batch: &Batch, bucket: Bucket, weight: f32) -> Feeds {
         let (rows, s, t) = (bucket.rows, bucket.source_length, bucket.target_length);
         let ids = |length, ids: &Vec<u32>| Tensor::u32([rows, length], ids.clone());
-        let sorted = |ids: &[u32], vocabulary| {
-            let words = by_token(ids, vocabulary);
-            Tensor::u32([words.len()], words)
-        };
+        let sorted = by_token(&batch.target_in, network.model.vocabulary().target());
         let mut feeds = vec![
             ("target", ids(t, &batch.target_in)),
             ("target_lengths", Tensor::u32([rows], batch.target_lengths.clone())),
-            ("target_by_token", sorted(&batch.target_in, vocabulary.target())),
+            ("target_by_token", Tensor::u32([sorted.len()], sorted)),
             ("labels", Tensor::u32([rows * t], batch.target_out.clone())),
             ("weight", Tensor::f32([1], vec![weight])),
             ("start", Tensor::u32([1], vec![0])),
         ];
         // A text has no source.
         if s > 0 {
-            feeds.extend([
-                ("source", ids(s, &batch.source)),
-                ("source_lengths", Tensor::u32([rows], batch.source_lengths.clone())),
-                ("source_by_token", sorted(&batch.source, vocabulary.source())),
-            ]);
+            feeds.extend(network.source_inputs(&batch.source, &batch.source_lengths));
         }
         Feeds(feeds)
     }

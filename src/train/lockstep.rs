@@ -27,9 +27,8 @@ impl Trainer {
         let number = self.progress.step + 1;
         let words = self.step_words(number, 0, self.learning_rate(number));
         self.network.device.write_resident(self.state.step, 0, &Tensor::u32([words.len()], words));
-        let vocabulary = self.network.model.vocabulary();
-        let training = Feeds::new(&batch, bucket, vocabulary, 1.0 / batch.tokens.max(1) as f32);
-        let evaluation = Feeds::new(&batch, bucket, vocabulary, 1.0);
+        let training = Feeds::new(&self.network, &batch, bucket, 1.0 / batch.tokens.max(1) as f32);
+        let evaluation = Feeds::new(&self.network, &batch, bucket, 1.0);
         let held_out = self.valid.buckets().shapes().iter().position(|b| *b == bucket);
         let micro = (Phase::Forward, self.micro + plan.bucket, training.list());
         let update = (Phase::Update, self.update, vec![]);

@@ -108,3 +108,63 @@ fn a_character_cnn_reads_the_letters() {
         "model.char_cnn = { widths = [1, 2, 3], filters = 8, highway = 1, pool = \"none\", embedding = 8 }",
     ]);
 }
+
+/// Words by their spelling: errors that were never seen are read, where a vocabulary would know nothing of them.
+#[test]
+fn unseen_words_are_read_as_they_are_spelled() {
+    let place = Place::new();
+    place.write("words.txt", WORDS);
+    let cnn = "--set model.char_cnn={widths=[1,2,3],filters=8,embedding=8,pool=\"word\"} --set tokenizer.kind=word";
+    let set = "--set data.words=words.txt --set data.pairs=400 --set train.lr=1e-2 --set train.warmup=20";
+    let train = format!("train correct --device cpu {SMALL} {set} --set train.batch_tokens=300 {cnn}");
+    place.run(&train).refuses(&["tokenizer.shared", "set tokenizer.shared = false"]);
+    let run = |out: &str, steps: usize| {
+        let tokenizer = "--set tokenizer.shared=false --set tokenizer.vocab_size=40";
+        let steps = format!("--set train.steps={steps} --set train.eval_every=1000");
+        place.run(&format!("{train} {tokenizer} {steps} --out {out}")).succeeds().err
+    };
+    run("run", 150);
+    // A word gets one error in training; these have two. Of what it trained on the vocabulary lacks most, too.
+    let known = place.text("run/source_tokenizer.json");
+    for unseen in ["qiukc", "brwonn", "jmusp", "oevrr"] {
+        assert!(!known.contains(&format!("\"{unseen}\"")), "{unseen} is in the vocabulary");
+    }
+    let text = "Qiukc BRWONN foxx jmusp oevrr teh lazy dog.\n";
+    let correct = |more: &str| place.feed(&format!("correct --model run {more}"), text.as_bytes()).succeeds().out;
+    assert_eq!(correct("--device cpu"), "Quick BROWN fox jumps over the lazy dog.\n");
+    assert_eq!(correct(""), correct("--device cpu"));
+    // More letters than it reads: it would lose some.
+    let long = format!("{}\n", "teh".repeat(9));
+    assert_eq!(place.feed("correct --device cpu --model run", long.as_bytes()).succeeds().out, long);
+
+    run("halves", 6);
+    run("halves", 12);
+    run("whole", 12);
+    assert!(place.read("halves/model.safetensors") == place.read("whole/model.safetensors"));
+    place.run("verify --model run").succeeds();
+
+    place.feed("translate --device cpu --model run --attention map.html", b"brwonn\n").succeeds();
+    assert!(place.text("map.html").contains("brwonn"), "the map does not name the word");
+}
+
+/// A word that no vocabulary has is known by its spelling: with another in its place the data is another, though all numbers
+/// are the same.
+#[test]
+fn a_run_does_not_go_on_with_other_words() {
+    let place = Place::new();
+    // Four words fill the vocabulary.
+    let pairs = |rare: &str| ["a", "b", "c", "d", rare].map(|word| format!("{word}\tx\n").repeat(4)).concat();
+    let cnn = "--set model.char_cnn={widths=[1,2],filters=8,embedding=8,pool=\"word\"} --set tokenizer.kind=word";
+    let tokenizer = "--set tokenizer.shared=false --set tokenizer.vocab_size=8 --set data.tsv=pairs.tsv";
+    let train = |steps: usize| {
+        let more = format!("{cnn} {tokenizer} --set data.valid_every=5 --set train.steps={steps}");
+        place.run(&format!("train correct --device cpu {SMALL} --out run {more}"))
+    };
+    place.write("pairs.tsv", pairs("foo"));
+    train(2).succeeds();
+    assert!(!place.text("run/source_tokenizer.json").contains("foo"));
+    place.write("pairs.tsv", pairs("bar"));
+    train(3).refuses(&["the data is not what it was"]);
+    place.write("pairs.tsv", pairs("foo"));
+    assert!(train(3).succeeds().err.contains("going on after step 2"));
+}

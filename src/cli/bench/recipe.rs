@@ -11,6 +11,7 @@ use seqloom::error::{Error, Result};
 use seqloom::models::Vocabulary;
 use seqloom::recipe::{ModelKind, Recipe};
 use seqloom::text::batch::Batches;
+use seqloom::text::lexicon::Lexicon;
 use seqloom::train::{Phase, Timed, Trainer};
 use std::process::ExitCode;
 use std::time::Instant;
@@ -41,8 +42,8 @@ struct Material {
     train: Batches,
     valid: Batches,
     about: String,
-    /// The source's words, where they are known.
-    words: Option<Vec<String>>,
+    /// The source's words, where the model reads how they are spelled.
+    lexicon: Option<Lexicon>,
 }
 
 /// Times the steps and prints what came out.
@@ -53,15 +54,13 @@ pub fn run(name: &str, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
         None => real(&recipe)?,
     };
     let opened = device::open(device)?;
-    let Material { vocabulary, train, valid, about, words } = material;
+    let Material { vocabulary, train, valid, about, lexicon } = material;
     let since = Instant::now();
     let planned = train::planned(&recipe, vocabulary, opened.device, train, valid)?;
     let footprint = planned.footprint();
     let plan = since.elapsed().as_secs_f64();
     let mut trainer = block_on(planned.load())?;
-    // Random tokens are as long as words are.
-    let nominal = || (0..vocabulary.source()).map(|i| format!("{i:06}")).collect();
-    trainer.network.spell(&words.unwrap_or_else(nominal));
+    trainer.network.spell(lexicon.as_ref());
     let load = since.elapsed().as_secs_f64() - plan;
     let first = step(&mut trainer)?.seconds;
     let steps = (0..args.steps).map(|_| step(&mut trainer)).collect::<Result<Vec<Step>>>()?;
@@ -106,13 +105,21 @@ fn real(recipe: &Recipe) -> Result<Material> {
             let (batches, vocabulary, what) = train::nominal(recipe, None)?;
             let about = format!("random tokens, {what}");
             eprintln!("warning: {why}; the steps are on {about}");
-            return Ok(Material { vocabulary, train: batches.clone(), valid: batches, about, words: None });
+            let lexicon = nominal_words(recipe, vocabulary);
+            return Ok(Material { vocabulary, train: batches.clone(), valid: batches, about, lexicon });
         }
     };
     let tokenizers = data.learn_tokenizers(recipe)?;
     let Sets { train, valid, .. } = data.sets(recipe, &tokenizers)?;
     let about = data.report().to_string();
-    Ok(Material { vocabulary: tokenizers.vocabulary(), train, valid, about, words: Some(tokenizers.words()) })
+    let lexicon = tokenizers.source().lexicon().cloned();
+    Ok(Material { vocabulary: tokenizers.vocabulary(), train, valid, about, lexicon })
+}
+
+/// Words that are as long as words are, for random tokens.
+fn nominal_words(recipe: &Recipe, vocabulary: Vocabulary) -> Option<Lexicon> {
+    let words = || (0..vocabulary.source()).map(|i| format!("{i:06}")).collect();
+    recipe.model.reads_words().then(|| Lexicon::new(words()))
 }
 
 /// Random tokens of SOURCExTARGETxROWS or TARGETxROWS, and the recipe made to fit them.
@@ -139,7 +146,8 @@ fn random(recipe: &mut Recipe, shape: &str) -> Result<Material> {
         0 => format!("random tokens, {rows} rows of {target} positions"),
         _ => format!("random tokens, {rows} rows of {source} source and {target} target positions"),
     };
-    Ok(Material { vocabulary, train: batches.clone(), valid: batches, about, words: None })
+    let lexicon = nominal_words(recipe, vocabulary);
+    Ok(Material { vocabulary, train: batches.clone(), valid: batches, about, lexicon })
 }
 
 /// One step, and what it was.

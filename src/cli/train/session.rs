@@ -266,13 +266,9 @@ pub fn score(
     Ok((translations, Scores { bleu, chrf, exact }))
 }
 
-/// A text as scores compare it: a model that knows no capitals is not blamed for them. Character by character, as the
-/// tokenizer does it: at the end of a word `str::to_lowercase` has another sigma.
+/// A text as scores compare it: a model that knows no capitals is not blamed for them.
 fn judged(tokenizers: &Tokenizers, text: &str) -> String {
-    match tokenizers.target().lowercase() {
-        true => text.chars().flat_map(char::to_lowercase).collect(),
-        false => text.to_string(),
-    }
+    tokenizers.target().folded(text)
 }
 
 #[cfg(test)]

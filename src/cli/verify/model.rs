@@ -75,7 +75,7 @@ pub fn run(dir: &Path, args: &StepArgs, device: &DeviceArgs, json: bool) -> Resu
     let bucket = batches.buckets().shapes()[plan.bucket];
     let planned = train::planned(&recipe, tokenizers.vocabulary(), opened.device, batches.clone(), batches)?;
     let mut trainer = block_on(planned.load())?;
-    trainer.network.spell(&tokenizers.words());
+    trainer.network.spell(tokenizers.source().lexicon());
     match latest {
         Some((file, Checkpoint { parameters, moments, .. })) => {
             // The batch is chosen; its place in the epoch says nothing in a set that is cut down to it.
@@ -140,7 +140,7 @@ fn choose(run: &RunDir, latest: Option<&Checkpoint>, rows: Option<usize>) -> Res
     let data = data::find(&recipe).and_then(|data| data.sets(&recipe, &tokenizers).map_err(|e| e.to_string()));
     let (batches, plan, what, real) = match data {
         Ok(Sets { train, valid, .. }) => {
-            if latest.is_some_and(|checkpoint| checkpoint.state.data != train::checksum(&train, &valid)) {
+            if latest.is_some_and(|checkpoint| checkpoint.state.data != train::checksum(&tokenizers, &train, &valid)) {
                 eprintln!("warning: the data is not what it was when the run was trained");
             }
             let order = train.epoch(recipe.train.seed, progress.epoch);

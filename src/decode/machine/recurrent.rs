@@ -4,39 +4,43 @@
 //! so that hypotheses which come of the same one read its last state while one of them writes the next beside it. What
 //! the encoder leaves counts as the state of an odd step.
 
-use super::{Buffers, Machine, Row};
+use super::{Buffers, Decodes, Machine, Row, column};
 use crate::graph::{Graph, Value};
 use crate::models::seq2seq::{Encoded, Memory, Seq2Seq};
 use crate::network::Network;
-use crate::tensor::Type;
+use crate::tensor::{Tensor, Type};
 
 /// The place of a position's state in its row of the cache.
-pub(super) fn place(position: usize) -> u32 {
+fn place(position: usize) -> u32 {
     position as u32 % 2
 }
 
 /// The place of the state before a position's.
-pub(super) fn place_before(position: usize) -> u32 {
+fn place_before(position: usize) -> u32 {
     place(position + 1)
 }
 
 /// Where the state before a row's step is, among all places of the cache.
-pub(super) fn before(row: &Row) -> u32 {
+fn before(row: &Row) -> u32 {
     let slot = row.origin.last().copied().unwrap_or(row.slot as u32);
     2 * slot + place_before(row.position)
 }
 
-impl Machine {
-    pub(super) fn encode_state_graph(&self, network: &Network, model: &Seq2Seq, rows: usize, width: usize) -> Graph {
+impl Decodes for Seq2Seq {
+    fn encodes_into_caches(&self) -> bool {
+        true
+    }
+
+    fn encode_graph(&self, machine: &Machine, network: &Network, rows: usize, width: usize) -> Graph {
         let mut g = Graph::new();
         let weights = network.parameters.bind(&mut g);
         let context = network.context_of_rows(&mut g, rows, None);
         let source = network.source_tokens(&mut g, rows, width);
         let slot = g.input("slot", Type::u32([rows]));
-        let encoded = model.encode(&mut g, &weights, source, &context);
-        let state = model.pack(&mut g, &encoded.state);
-        self.store_state(&mut g, state, slot, context.start);
-        let kept = values(&mut g, self.kept(), [rows, width]);
+        let encoded = self.encode(&mut g, &weights, source, &context);
+        let state = self.pack(&mut g, &encoded.state);
+        machine.store_state(&mut g, state, slot, context.start);
+        let kept = values(&mut g, machine.kept(), [rows, width]);
         let memory = encoded.memory.iter().flat_map(|m| [m.keys, m.values]);
         for (value, to) in memory.zip(kept) {
             g.store(value, to);
@@ -44,36 +48,54 @@ impl Machine {
         g
     }
 
-    pub(super) fn step_state_graph(
-        &self,
-        network: &Network,
-        model: &Seq2Seq,
-        rows: usize,
-        [lines, width]: [usize; 2],
-    ) -> Graph {
+    fn encode_feeds(&self, slots: &[usize]) -> Vec<(&'static str, Tensor)> {
+        let list = |list: Vec<u32>| Tensor::u32([slots.len()], list);
+        vec![
+            // As if a step before the first had written it.
+            ("start", list(vec![place_before(0); slots.len()])),
+            ("slot", list(slots.iter().map(|&slot| slot as u32).collect())),
+        ]
+    }
+
+    fn prefill_graph(&self, _: &Machine, _: &Network, _: usize, _: usize) -> Graph {
+        unreachable!("only a decoder alone reads a prompt")
+    }
+
+    fn step_graph(&self, machine: &Machine, network: &Network, rows: usize, [lines, width]: [usize; 2]) -> Graph {
         let mut g = Graph::new();
         let weights = network.parameters.bind(&mut g);
         let context = network.context_of_rows(&mut g, rows, None);
         let token = network.target_tokens(&mut g, "token", rows, 1);
         let [slot, before, line] = ["slot", "before", "line"].map(|name| g.input(name, Type::u32([rows])));
         let lengths = g.input("source_lengths", Type::u32([lines]));
-        let kept = values(&mut g, self.kept(), [lines, width]);
+        let kept = values(&mut g, machine.kept(), [lines, width]);
         let memory = match kept[..] {
             [keys, values] => Some(Memory { keys, values, lengths, line: Some(line) }),
             _ => None,
         };
-        let ([slots, places], _) = self.own.as_ref().expect("room was made before the graphs");
-        let cache = self.states(&mut g);
-        let table = g.reshape(cache, &[slots * places, model.state_width()]);
+        let ([slots, places], _) = machine.own.as_ref().expect("room was made before the graphs");
+        let cache = machine.states(&mut g);
+        let table = g.reshape(cache, &[slots * places, self.state_width()]);
         let state = g.embedding(before, table, before, 1.0);
-        let state = model.unpack(&mut g, state);
-        let (readout, state) = model.decode_step(&mut g, &weights, token, Encoded { memory, state }, &context);
-        let state = model.pack(&mut g, &state);
-        self.store_state(&mut g, state, slot, context.start);
+        let state = self.unpack(&mut g, state);
+        let (readout, state) = self.decode_step(&mut g, &weights, token, Encoded { memory, state }, &context);
+        let state = self.pack(&mut g, &state);
+        machine.store_state(&mut g, state, slot, context.start);
         super::outputs(&mut g, network, &weights, readout);
         g
     }
 
+    fn step_feeds(&self, rows: &[&Row], _: usize, source_lengths: &[u32]) -> Vec<(&'static str, Tensor)> {
+        vec![
+            ("before", column(rows, before)),
+            ("start", column(rows, |r| place(r.position))),
+            ("source_lengths", Tensor::u32([source_lengths.len()], source_lengths.into())),
+            ("line", column(rows, |r| r.line as u32)),
+        ]
+    }
+}
+
+impl Machine {
     /// Puts states (R, W) to the place `start` of the rows `slot`.
     fn store_state(&self, g: &mut Graph, state: Value, slot: Value, start: Value) {
         let cache = self.states(g);

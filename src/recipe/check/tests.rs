@@ -1,4 +1,5 @@
 use super::*;
+use crate::recipe::{CharCnn, Model};
 
 /// `text` starts on line 2, in the section of the data.
 #[track_caller]
@@ -204,4 +205,55 @@ fn each_kind_has_keys_of_its_own() {
         "text = \"a.txt\"\n[model]\nkind = \"seq2seq\"",
         "my.toml:2: data.text: only the kind \"gpt\" learns from a text; the kind \"seq2seq\" needs pairs",
     );
+}
+
+#[test]
+fn a_character_cnn_reads_what_the_tokenizer_cuts() {
+    let model = |cnn: &str| format!("builtin = \"phrasebook\"\n[model]\nchar_cnn = {cnn}\n[tokenizer]\n");
+    let [words, characters] = ["{ pool = \"word\" }", "{}"].map(model);
+    refuses(
+        &format!("{words}kind = \"char\""),
+        "my.toml:4: model.char_cnn: it reads words with pool = \"word\", and tokenizer.kind = \"char\"; \
+         choose the tokenizer \"word\", or leave it out",
+    );
+    refuses(
+        &format!("{characters}kind = \"word\""),
+        "my.toml:4: model.char_cnn: it reads characters, and tokenizer.kind = \"word\"; \
+         choose the tokenizer \"char\", or leave it out",
+    );
+    let shared = "tokenizer.shared: a model.char_cnn of words reads how they are spelled, those that no vocabulary \
+                  has, too; set tokenizer.shared = false";
+    refuses(&format!("{words}kind = \"word\""), &format!("my.toml:4: {shared}"));
+    refuses(&format!("{words}kind = \"word\"\nshared = true"), &format!("my.toml:7: {shared}"));
+    for good in [format!("{words}kind = \"word\"\nshared = false"), format!("{characters}kind = \"char\"")] {
+        assert!(Recipe::parse("my.toml", &format!("[data]\n{good}"), &[]).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn a_rule_about_keys_that_the_kind_does_not_read_is_none() {
+    let parsed = |model: &str| Recipe::parse("my.toml", &format!("[data]\nbuiltin = \"copy\"\n[model]\n{model}"), &[]);
+    // Sinusoids and heads, which a recurrent model has not; what it has, a Transformer has not.
+    let mut recipe = parsed("kind = \"seq2seq\"").unwrap();
+    (recipe.model.d_model, recipe.model.heads) = (255, 2);
+    assert_eq!(recipe.check_model(), Ok(()));
+    recipe.model.kind = ModelKind::Transformer;
+    assert!(recipe.check_model().is_err());
+    for change in [
+        |m: &mut Model| (m.embedding, m.hidden, m.tie_embeddings) = (3, 4, true),
+        |m: &mut Model| (m.attention, m.input_feeding, m.tie_embeddings) = (Attention::Bahdanau, true, false),
+        |m: &mut Model| (m.attention, m.bidirectional, m.tie_embeddings) = (Attention::Dot, true, false),
+    ] {
+        let mut recipe = parsed("").unwrap();
+        change(&mut recipe.model);
+        assert_eq!(recipe.check_model(), Ok(()));
+        recipe.model.kind = ModelKind::Seq2Seq;
+        assert!(recipe.check_model().is_err());
+    }
+    // A "gpt" has neither characters of its own nor a start.
+    let mut recipe = parsed("kind = \"gpt\"").unwrap();
+    (recipe.model.char_cnn, recipe.decode.start) = (Some(CharCnn::default()), "x".into());
+    assert_eq!(recipe.check_model(), Ok(()));
+    recipe.model = Model { kind: ModelKind::Transformer, ..Model::default() };
+    assert!(recipe.check_model().is_err());
 }

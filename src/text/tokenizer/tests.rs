@@ -269,3 +269,24 @@ fn foreign_and_broken_files_are_refused() {
         assert!(line.contains(complaint), "{after}: {line}");
     }
 }
+
+#[test]
+fn an_open_tokenizer_numbers_the_words_that_its_vocabulary_lacks() {
+    let rules = Rules { lowercase: true, ..Rules::new(Kind::Word, 100) };
+    let closed = Tokenizer::learn(&rules, ["the cat sat"].into_iter()).expect("a tokenizer");
+    let open = closed.clone().open();
+    let text = "The İdle ßcat sat, ÜBER-cat über";
+    let (ids, some) = (open.encode(text), closed.encode(text));
+    let tokens: Vec<String> = ids.iter().map(|&id| open.token(id)).collect();
+    assert_eq!(tokens, ["the", "i\u{307}dle", "ßcat", "sat", ",", "über", "-", "cat", "über"]);
+    assert_eq!(ids[5], ids[8]);
+    let v = open.vocab_size() as u32;
+    assert_eq!(v as usize, closed.vocab_size());
+    for (open, closed) in ids.iter().zip(&some) {
+        assert!(open == closed || (*closed == UNK && *open >= v), "{open} {closed}");
+    }
+    assert_eq!(open.decode(&ids), closed.decode(&some));
+    assert_eq!(open.to_json(), closed.to_json());
+    // Clones share what they know.
+    assert_eq!(open.clone().encode("über"), [ids[5]]);
+}
