@@ -2,9 +2,13 @@
 
 #[path = "plan/chain.rs"]
 mod chain;
+#[path = "plan/in_place.rs"]
+mod in_place;
 #[path = "plan/lifetimes.rs"]
 mod lifetimes;
 mod random;
+#[path = "plan/simulation.rs"]
+mod simulation;
 #[path = "plan/steps.rs"]
 mod steps;
 
@@ -13,158 +17,16 @@ use seqloom::case::Draw;
 use seqloom::cpu::{Cpu, Mode};
 use seqloom::error::Error;
 use seqloom::grad::grad;
-use seqloom::graph::{Graph, Memory, Resident, Source, Value};
+use seqloom::graph::{Graph, Memory, Resident, Value};
 use seqloom::op::Adapter;
 use seqloom::ops::matmul::Activation;
-use seqloom::plan::{Binding, Limits, Pass, Place, Plan, padded};
+use seqloom::plan::{Limits, Place, Plan};
 use seqloom::tensor::{Tensor, Type};
-use std::collections::{BTreeSet, HashMap};
+use simulation::check;
+use std::collections::BTreeSet;
 
 fn plan(g: Graph) -> Plan {
     Plan::new(g, &Limits::default()).expect("small values")
-}
-
-/// What a cell of memory holds: a part of a value (named by its base), or what a resident cell held before the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Content {
-    Nothing,
-    Before(Resident, usize),
-    Of(Value),
-}
-
-/// The memory of a plan, four bytes a cell, with the value that each cell holds instead of a number.
-struct Simulation<'a> {
-    plan: &'a Plan,
-    slots: Vec<Vec<Content>>,
-    residents: HashMap<Resident, Vec<Content>>,
-}
-
-impl<'a> Simulation<'a> {
-    fn new(plan: &'a Plan, memory: &[(Resident, Tensor)]) -> Simulation<'a> {
-        let slots = plan.slots.iter().map(|bytes| vec![Content::Nothing; bytes / 4]).collect();
-        let before = |(r, t): &(Resident, Tensor)| {
-            let cells = 0..padded(t.ty().bytes()) / 4;
-            (*r, cells.map(|i| Content::Before(*r, i)).collect())
-        };
-        Simulation { plan, slots, residents: memory.iter().map(before).collect() }
-    }
-
-    fn cells(&mut self, place: Place, words: usize) -> &mut [Content] {
-        match place {
-            Place::Slot(s) => &mut self.slots[s][..words],
-            Place::Resident(r, offset) => {
-                assert!(offset.is_multiple_of(256), "no binding starts at byte {offset}");
-                &mut self.residents.get_mut(&r).expect("a declared buffer")[offset / 4..][..words]
-            }
-            Place::Input(_) => panic!("an input is not written"),
-        }
-    }
-
-    /// Asserts that a place holds a value.
-    #[track_caller]
-    fn holds(&mut self, place: Place, v: Value, what: &str) {
-        let g = &self.plan.graph;
-        let base = g.base(v);
-        if let Place::Input(i) = place {
-            assert_eq!(self.plan.inputs[i], base, "{what}: not {}", g.name(base));
-            return;
-        }
-        let want = |i: usize| match *g.source(base) {
-            Source::Resident(r, offset) => Content::Before(r, offset + i),
-            _ => Content::Of(base),
-        };
-        let found = self.cells(place, g.ty(v).elements());
-        let wrong = found.iter().enumerate().find(|(i, c)| **c != want(*i));
-        assert!(wrong.is_none(), "{what}: {place:?} holds {wrong:?}, not {:?}", want(0));
-    }
-
-    fn run(&mut self, pass: &Pass) {
-        let what = format!("{} in {}", pass.op, pass.scope);
-        for (i, b) in pass.bindings.iter().enumerate() {
-            let size = match b.place {
-                Place::Slot(s) => self.plan.slots[s],
-                Place::Input(i) => padded(self.plan.graph.ty(self.plan.inputs[i]).bytes()),
-                Place::Resident(r, offset) => 4 * self.residents[&r].len() - offset,
-            };
-            assert!(b.bytes <= size && b.bytes.is_multiple_of(16), "{what}: {b:?} of {size} bytes");
-            // wgpu tracks whole buffers: a dispatch that reads and writes one, or binds one to two outputs, is an error.
-            let same = |other: &Binding| match (b.place, other.place) {
-                (Place::Resident(a, _), Place::Resident(b, _)) => a == b,
-                (a, b) => a == b,
-            };
-            let apart = |other: &Binding| {
-                !same(other) || b.writable == other.writable && matches!(b.place, Place::Resident(..))
-            };
-            let others = pass.bindings[i + 1..].iter();
-            assert!(others.clone().all(|o| !(b.writable || o.writable) || apart(o)), "{what}: {:?}", pass.bindings);
-            assert!(others.clone().all(|o| !b.writable || o.place != b.place), "{what}: two outputs in {:?}", b.place);
-        }
-        match pass.node {
-            None => self.copy(pass, &what),
-            Some(node) => self.node(node, pass, &what),
-        }
-    }
-
-    fn copy(&mut self, pass: &Pass, what: &str) {
-        let [from, to] = pass.bindings[..] else { panic!("{what}: a copy has two bindings") };
-        assert!(!from.writable && to.writable && from.bytes == to.bytes, "{what}");
-        let words = pass.launch.run[0] as usize;
-        assert!(padded(4 * words) == to.bytes, "{what}: {words} words");
-        let content = match from.place {
-            Place::Input(i) => vec![Content::Of(self.plan.inputs[i]); words],
-            place => self.cells(place, words).to_vec(),
-        };
-        self.cells(to.place, words).copy_from_slice(&content);
-    }
-
-    fn node(&mut self, node: usize, pass: &Pass, what: &str) {
-        let n = &self.plan.graph.nodes()[node];
-        let taken = |i: usize| n.op.in_place().iter().any(|pair| pair.0 == i);
-        let read: Vec<Value> = n.inputs.iter().enumerate().filter(|(i, _)| !taken(*i)).map(|(_, v)| *v).collect();
-        assert_eq!(pass.bindings.len(), read.len() + n.outputs.len(), "{what}: bindings");
-        let (inputs, outputs) = pass.bindings.split_at(read.len());
-        for (b, &v) in inputs.iter().zip(&read) {
-            assert!(!b.writable && b.bytes == padded(self.plan.graph.ty(v).bytes()), "{what}: {b:?}");
-            self.holds(b.place, v, what);
-        }
-        for (o, (b, &v)) in outputs.iter().zip(&n.outputs).enumerate() {
-            assert!(b.writable && b.bytes == padded(self.plan.graph.ty(v).bytes()), "{what}: {b:?}");
-            if let Some(pair) = n.op.in_place().iter().find(|pair| pair.1 == o) {
-                self.holds(b.place, n.inputs[pair.0], what);
-            }
-        }
-        for (o, (b, &v)) in outputs.iter().zip(&n.outputs).enumerate() {
-            // Kernels may write whole vec4s, but for those that take over what is there: the probe of `verify` asks for it.
-            let in_place = n.op.in_place().iter().any(|pair| pair.1 == o);
-            let cells = if in_place { self.plan.graph.ty(v).elements() } else { b.bytes / 4 };
-            self.cells(b.place, cells).fill(Content::Of(v));
-        }
-    }
-}
-
-/// Plays a plan on symbols: every pass must find the values that its node means, and so must the host at the end.
-fn check(plan: &Plan, memory: &[(Resident, Tensor)]) {
-    let mut simulation = Simulation::new(plan, memory);
-    for pass in &plan.passes {
-        simulation.run(pass);
-    }
-    for ((name, place, ty), (_, v)) in plan.outputs.iter().zip(plan.graph.outputs()) {
-        assert_eq!(ty, plan.graph.ty(*v), "output {name}");
-        simulation.holds(*place, *v, name);
-    }
-    for &(value, to) in plan.graph.stores() {
-        let Source::Resident(r, offset) = *plan.graph.source(to) else { panic!("a store goes to a resident") };
-        simulation.holds(Place::Resident(r, 4 * offset), value, "a store");
-        // What lies behind it counts in the norm of all gradients.
-        let n = plan.graph.ty(value).elements();
-        let cells = simulation.cells(Place::Resident(r, 4 * offset), n.next_multiple_of(4));
-        let behind = (n..).zip(&cells[n..]).find(|(i, c)| **c != Content::Before(r, offset + i));
-        assert!(behind.is_none(), "a store of {} spills: {behind:?}", plan.graph.name(value));
-    }
-    let mut nodes: Vec<usize> = plan.passes.iter().filter_map(|p| p.node).collect();
-    assert_eq!(nodes, plan.order, "nodes run once, in order");
-    nodes.dedup();
-    assert_eq!(nodes, plan.order);
 }
 
 #[test]
@@ -322,152 +184,6 @@ fn a_graph_of_no_nodes_has_its_inputs_as_outputs() {
     let x = Draw::new(1).tensor(&[3, 4]);
     cpu.run(program, &[("x", &x)]);
     assert_same_bits(&cpu.read(program, "x"), &x.reshape([12]), "x");
-}
-
-/// A loss over logits that come from a node, and whatever else wants the logits.
-fn loss_of(keep: impl Fn(&mut Graph, Value)) -> Plan {
-    let mut g = Graph::new();
-    let x = g.input("x", Type::f32([3, 4]));
-    let targets = g.input("targets", Type::u32([3]));
-    let weight = g.input("weight", Type::f32([1]));
-    let logits = g.scale(x, 2.0);
-    let (loss, _) = g.cross_entropy(logits, targets, weight, 0.0, true);
-    g.output("loss", loss);
-    keep(&mut g, logits);
-    let plan = plan(g);
-    check(&plan, &[]);
-    plan
-}
-
-#[test]
-fn an_operation_in_place_copies_what_is_still_needed() {
-    let ops = |plan: &Plan| plan.passes.iter().map(|p| p.op).collect::<Vec<_>>();
-    // Nothing wants the logits: their buffer becomes the gradient's.
-    let plan = loss_of(|_, _| ());
-    assert_eq!(ops(&plan), ["scale", "cross_entropy"]);
-    assert_eq!(plan.passes[0].bindings[1].place, plan.passes[1].bindings[4].place);
-    // The host wants them, as they are or as a view, or a later node does.
-    for plan in [
-        loss_of(|g, logits| g.output("logits", logits)),
-        loss_of(|g, logits| {
-            let flat = g.reshape(logits, &[12]);
-            g.output("logits", flat)
-        }),
-    ] {
-        assert_eq!(ops(&plan), ["scale", "copy", "cross_entropy"]);
-        assert_ne!(plan.outputs[1].1, plan.passes[2].bindings[4].place);
-    }
-    let plan = loss_of(|g, logits| {
-        let later = g.relu(logits);
-        g.output("later", later);
-    });
-    assert_eq!(ops(&plan), ["scale", "copy", "cross_entropy", "relu"]);
-}
-
-#[test]
-fn an_input_of_the_host_is_never_overwritten() {
-    let mut g = Graph::new();
-    let logits = g.input("logits", Type::f32([3, 4]));
-    let targets = g.input("targets", Type::u32([3]));
-    let weight = g.input("weight", Type::f32([1]));
-    let (loss, _) = g.cross_entropy(logits, targets, weight, 0.0, true);
-    g.output("loss", loss);
-    let plan = plan(g);
-    check(&plan, &[]);
-    assert!(plan.passes.iter().flat_map(|p| &p.bindings).all(|b| !b.writable || matches!(b.place, Place::Slot(_))));
-}
-
-/// A kernel that writes over one input cannot read the same buffer as another one.
-#[test]
-fn an_operation_in_place_may_read_its_input_twice() {
-    let mut g = Graph::new();
-    let x = g.input("x", Type::f32([1, 1]));
-    let targets = g.input("targets", Type::u32([1]));
-    let logits = g.relu(x);
-    let weight = g.reshape(logits, &[1]);
-    let (loss, _) = g.cross_entropy(logits, targets, weight, 0.0, true);
-    g.output("loss", loss);
-    check(&plan(g), &[]);
-}
-
-/// What is stored is computed where it belongs, unless the range is read later or the buffer in the same dispatch.
-#[test]
-fn stores_do_not_overwrite_what_is_read() {
-    let mut memory = Memory::default();
-    let [a, b] = ["a", "b"].map(|name| memory.declare(name, Type::f32([256])));
-    let contents = [a, b].map(|r| (r, Tensor::zeros(memory.ty(r))));
-    let ops = |g: Graph| {
-        let plan = plan(g);
-        check(&plan, &contents);
-        plan.passes.iter().map(|p| p.op).collect::<Vec<_>>().join(" ")
-    };
-    let range = |g: &mut Graph, buffer, offset| g.resident("range", buffer, offset, Type::f32([3, 4]));
-
-    // Straight into its range, from another buffer.
-    let mut g = Graph::new();
-    let (from, to) = (range(&mut g, a, 0), range(&mut g, b, 64));
-    let y = g.relu(from);
-    g.store(y, to);
-    assert_eq!(ops(g), "relu");
-
-    // The sum of the buffer's own range and an input: gradients over several batches.
-    let mut g = Graph::new();
-    let x = g.input("x", Type::f32([3, 4]));
-    let to = range(&mut g, a, 64);
-    let y = g.add(to, x);
-    g.store(y, to);
-    assert_eq!(ops(g), "add copy");
-
-    // Another node reads the range after the value exists.
-    let mut g = Graph::new();
-    let (x, to) = (range(&mut g, b, 0), range(&mut g, a, 64));
-    let y = g.relu(x);
-    let before = g.tanh(to);
-    g.output("before", before);
-    g.store(y, to);
-    assert_eq!(ops(g), "relu tanh copy");
-
-    // Two stored values, one computed from the other; and one value stored twice, in one buffer.
-    let mut g = Graph::new();
-    let x = g.input("x", Type::f32([3, 4]));
-    let y = g.relu(x);
-    let z = g.tanh(y);
-    for (value, at) in [(y, 0), (z, 64), (z, 128)] {
-        let to = range(&mut g, a, at);
-        g.store(value, to);
-    }
-    let plan = ops(g);
-    assert!(plan.starts_with("relu tanh copy"), "{plan}");
-
-    // Two ranges change places; an input of the host is stored as it is.
-    let mut g = Graph::new();
-    let (x, to) = (g.input("x", Type::f32([3, 4])), range(&mut g, b, 64));
-    let (one, other) = (range(&mut g, a, 0), range(&mut g, b, 0));
-    for (value, to) in [(one, other), (other, one), (x, to)] {
-        g.store(value, to);
-    }
-    assert_eq!(ops(g), ["copy"; 5].join(" "));
-}
-
-/// A sum that a product joins: its kernel would write sixteen elements where fifteen belong to the gradient.
-#[test]
-fn what_spills_is_not_computed_where_the_result_belongs() {
-    let mut memory = Memory::default();
-    let gradients = memory.declare("gradients", Type::f32([128]));
-    let joined = |rows: usize| {
-        let mut g = Graph::new();
-        let [a, b] = ["a", "b"].map(|name| g.input(name, Type::f32([rows, 5])));
-        let [u, v] = [[rows, 2], [2, 5]].map(|dims| g.input("factor", Type::f32(dims)));
-        let s = g.add(a, b);
-        let y = g.matmul_add(s, u, v, false, false);
-        let to = g.resident("gradient", gradients, 64, Type::f32([rows, 5]));
-        g.store(y, to);
-        let plan = plan(g);
-        check(&plan, &[(gradients, Tensor::zeros(memory.ty(gradients)))]);
-        plan.passes.iter().map(|p| p.op).collect::<Vec<_>>().join(" ")
-    };
-    assert_eq!(joined(3), "add copy matmul_add");
-    assert_eq!(joined(4), "add matmul_add");
 }
 
 #[test]

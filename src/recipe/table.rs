@@ -192,10 +192,10 @@ macro_rules! choices {
             }
         }
 
-        impl table::Value for $Name {
+        impl super::table::Value for $Name {
             type Item = Self;
             fn expected() -> String {
-                table::one_of(&[$($text),*])
+                super::table::one_of(&[$($text),*])
             }
             fn read(value: &toml::de::DeValue) -> Option<Self> {
                 match value.as_str()? {

@@ -3,9 +3,8 @@
 //! Every shape is compiled and planned once, so there are at most a handful: [`Buckets::choose`] finds those with the
 //! least padding, [`Batches`] deals the examples out, a different way each epoch.
 
+mod buckets;
 mod windows;
-
-use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -17,6 +16,7 @@ use windows::Windows;
 
 pub use crate::ops::cross_entropy::IGNORE;
 pub use crate::ops::embedding::by_token;
+pub use buckets::{Bucket, Buckets};
 
 /// Shapes of the batches of a run: each is planned and compiled.
 pub const BUCKETS: usize = 4;
@@ -99,125 +99,6 @@ pub fn encode_pairs(tokenizers: &Tokenizers, pairs: &[Pair], marks: bool, max_le
     let examples: Vec<Example> = pairs.iter().map(encode).filter(fits).collect();
     let dropped = pairs.len() - examples.len();
     (examples, dropped)
-}
-
-/// The shape of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    /// Sentence pairs per batch, at least 1.
-    pub rows: usize,
-    /// Source positions per row (S); 0 where there is only a target: a text.
-    pub source_length: usize,
-    /// Target positions per row (T).
-    pub target_length: usize,
-}
-
-impl Bucket {
-    fn holds(&self, example: &Example) -> bool {
-        let (source, target) = example.lengths();
-        source <= self.source_length && target <= self.target_length
-    }
-}
-
-/// A few shapes, shortest first; an example goes into the first that holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Buckets(Vec<Bucket>);
-
-/// Examples that might share a bucket: how many, and the lengths that hold them all.
-#[derive(Clone, Copy, Default)]
-struct Group {
-    count: usize,
-    source: usize,
-    target: usize,
-}
-
-impl Group {
-    fn join(&mut self, other: Group) {
-        self.count += other.count;
-        self.source = self.source.max(other.source);
-        self.target = self.target.max(other.target);
-    }
-
-    fn bucket(self, batch_tokens: usize, batch_size: usize) -> Bucket {
-        let rows = if batch_size > 0 { batch_size } else { batch_tokens / (self.source + self.target) };
-        Bucket { rows: rows.clamp(1, self.count), source_length: self.source, target_length: self.target }
-    }
-
-    /// Positions in all batches of one epoch, padding and empty rows included.
-    fn cost(self, batch_tokens: usize, batch_size: usize) -> u64 {
-        let rows = self.bucket(batch_tokens, batch_size).rows;
-        (self.count.div_ceil(rows) * rows) as u64 * (self.source + self.target) as u64
-    }
-}
-
-impl Buckets {
-    /// Chooses at most `most` shapes that hold all `examples`, with the least padding among those that divide them by
-    /// the length of their longer side.
-    ///
-    /// A batch has `batch_size` rows, or, if that is 0, as many as fit into `batch_tokens` positions, source and target
-    /// together; never more than its bucket has examples. Lengths are multiples of 4, so that kernels may load four
-    /// positions at once.
-    pub fn choose<'a>(
-        examples: impl IntoIterator<Item = &'a Example>,
-        batch_tokens: usize,
-        batch_size: usize,
-        most: usize,
-    ) -> Result<Self> {
-        assert!(most > 0, "at least one bucket");
-        let mut lengths = BTreeMap::<(usize, usize), usize>::new();
-        for example in examples {
-            *lengths.entry(example.lengths()).or_default() += 1;
-        }
-        let Some(pair) = lengths.keys().map(|(s, t)| s + t).max() else {
-            return Err(Error::Input("no sentence pair is short enough to train on: raise data.max_length".into()));
-        };
-        if batch_size == 0 && pair > batch_tokens {
-            return Err(Error::Input(format!(
-                "the longest sentence pair takes {pair} positions, more than a batch: set train.batch_tokens to at least \
-                 {pair}, or lower data.max_length"
-            )));
-        }
-        let mut groups = BTreeMap::<usize, Group>::new();
-        for ((source, target), count) in lengths {
-            let (source, target) = (source.next_multiple_of(4), target.next_multiple_of(4));
-            groups.entry(source.max(target)).or_default().join(Group { count, source, target });
-        }
-        let groups: Vec<Group> = groups.into_values().collect();
-        let buckets = divide(&groups, most, |group| group.cost(batch_tokens, batch_size));
-        Ok(Self(buckets.into_iter().map(|group| group.bucket(batch_tokens, batch_size)).collect()))
-    }
-
-    /// The shapes, shortest first.
-    pub fn shapes(&self) -> &[Bucket] {
-        &self.0
-    }
-
-    /// Index of the first shape that holds `example`.
-    pub fn fit(&self, example: &Example) -> Option<usize> {
-        self.0.iter().position(|bucket| bucket.holds(example))
-    }
-}
-
-/// Joins neighbouring `groups` into at most `most` at the least total cost.
-fn divide(groups: &[Group], most: usize, cost: impl Fn(Group) -> u64) -> Vec<Group> {
-    // best[end]: the least cost of the groups before `end`, and how they are joined; one more part per round.
-    let mut best: Vec<Option<(u64, Vec<Group>)>> = vec![None; groups.len() + 1];
-    best[0] = Some((0, Vec::new()));
-    for _ in 0..most {
-        let before = best.clone();
-        for (end, best) in best.iter_mut().enumerate().skip(1) {
-            let mut last = Group::default();
-            for start in (0..end).rev() {
-                last.join(groups[start]);
-                let Some((cost_before, parts)) = &before[start] else { continue };
-                let total = cost_before + cost(last);
-                if best.as_ref().is_none_or(|(least, _)| total < *least) {
-                    *best = Some((total, [parts.as_slice(), &[last]].concat()));
-                }
-            }
-        }
-    }
-    best.pop().flatten().map(|(_, parts)| parts).unwrap_or_default()
 }
 
 /// Which examples make up a batch.

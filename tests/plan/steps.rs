@@ -1,6 +1,7 @@
 //! Sequences that are read and made a time at a time: what that costs in passes.
 
-use super::{check, plan};
+use super::plan;
+use super::simulation::check;
 use seqloom::grad::vjp;
 use seqloom::graph::Graph;
 use seqloom::plan::Plan;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::text::tokenizer::{Kind, Rules, Tokenizer};
+use std::collections::BTreeMap;
 
 /// Pairs whose sides are about as long as each other, with no token twice, so that each can be found again.
 fn random_examples(seed: u64, count: usize, longest: u64) -> Vec<Example> {
