@@ -16,10 +16,10 @@ fn highway(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
         return;
     }
     // The larger share and the smaller one, neither by a subtraction.
-    let e = exp(-min(abs(t[i]), vec4(87.0)));
+    let e = exp(-select(abs(t[i]), vec4(87.0), abs(t[i]) > vec4(87.0)));
     let most = 1.0 / (1.0 + e);
     let least = e * most;
     let s = select(least, most, t[i] >= vec4(0.0));
     let carried = select(most, least, t[i] >= vec4(0.0));
-    y[i] = s * max(h[i], vec4(0.0)) + carried * x[i];
+    y[i] = s * select(h[i], vec4(0.0), h[i] < vec4(0.0)) + carried * x[i];
 }

@@ -19,12 +19,12 @@ fn highway_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups)
         return;
     }
     // The larger share and the smaller one, neither by a subtraction.
-    let e = exp(-min(abs(t[i]), vec4(87.0)));
+    let e = exp(-select(abs(t[i]), vec4(87.0), abs(t[i]) > vec4(87.0)));
     let most = 1.0 / (1.0 + e);
     let least = e * most;
     let s = select(least, most, t[i] >= vec4(0.0));
     let carried = select(most, least, t[i] >= vec4(0.0));
     dx[i] = dy[i] * carried;
     dh[i] = select(vec4(0.0), dy[i] * s, h[i] > vec4(0.0));
-    dt[i] = dy[i] * (s * carried) * (max(h[i], vec4(0.0)) - x[i]);
+    dt[i] = dy[i] * (s * carried) * (select(h[i], vec4(0.0), h[i] < vec4(0.0)) - x[i]);
 }

@@ -14,7 +14,7 @@ override H: u32;
 override SPAN: u32;
 
 @group(0) @binding(0) var<storage, read> gates: array<f32>; // (B, T, GATES * H)
-@group(0) @binding(1) var<storage, read> w: array<f32>; // (GATES * H, H)
+@group(0) @binding(1) var<storage, read> w: array<f32>; // (H, GATES * H)
 @group(0) @binding(2) var<storage, read> b: array<f32>; // (GATES * H)
 @group(0) @binding(3) var<storage, read> state0: array<f32>; // (B, S, H)
 @group(0) @binding(4) var<storage, read> lengths: array<u32>; // (B)
@@ -32,9 +32,10 @@ fn recurrence(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     let first = number % blocks * SPAN;
     let end = select(0u, min(first + SPAN, H), row < run.x);
     let last = min(run.z * (run.w + 1u), run.y);
+    let most = most_steps(row);
     for (var s = run.z * run.w; s < last; s++) {
         for (var u = first + index; u < end; u += LANES) {
-            let sums = products(row, s, u);
+            let sums = products(row, s, u, most);
             for (var r = 0u; r < ROWS; r++) {
                 if (row + r < run.x) {
                     step(row + r, s, u, sums[r]);
@@ -45,34 +46,43 @@ fn recurrence(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) 
     }
 }
 
+// The most steps that one of a workgroup's rows has.
+fn most_steps(row: u32) -> u32 {
+    var most = 0u;
+    for (var r = 0u; r < ROWS; r++) {
+        most = max(most, lengths[min(row + r, run.x - 1u)]);
+    }
+    return min(most, run.y);
+}
+
 // The time of step s of a row's walk, which has not ended.
 fn time(row: u32, s: u32) -> u32 {
     return select(s, min(lengths[row], run.y) - 1u - s, REVERSE);
 }
 
-// W h of the state before step s, one unit's gates of each row.
-fn products(row: u32, s: u32, u: u32) -> array<vec4<f32>, ROWS> {
-    // Where each row's last h begins: in state0 before the first step, then in h. A row that has ended reads anything.
+// W h of the state before step s, one unit's gates of each row; nothing once all rows have ended.
+fn products(row: u32, s: u32, u: u32, most: u32) -> array<vec4<f32>, ROWS> {
+    var sums: array<vec4<f32>, ROWS>;
+    if (s >= most) {
+        return sums;
+    }
+    // Where each row's last h begins: in state0 before the first step, then in h. A row that has ended reads something of its own.
     var at: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
-        let live = row + r < run.x && s < min(lengths[min(row + r, run.x - 1u)], run.y);
-        let mine = select(row, row + r, live);
-        if (s == 0u) {
-            at[r] = mine * select(1u, 2u, GATES == 4u) * H;
-        } else if (live) {
-            let t = time(mine, s);
-            at[r] = (mine * run.y + select(t - 1u, t + 1u, REVERSE)) * H;
-        }
+        let mine = min(row + r, run.x - 1u);
+        let length = min(lengths[mine], run.y);
+        let t = select(s - 1u, length - s, REVERSE && s < length);
+        at[r] = select((mine * run.y + t) * H, mine * select(1u, 2u, GATES == 4u) * H, s == 0u);
     }
-    var sums: array<vec4<f32>, ROWS>;
     for (var k = 0u; k < H; k++) {
-        var weights = vec4(w[u * H + k], 0.0, 0.0, 0.0);
+        let first = k * GATES * H + u;
+        var weights = vec4(w[first], 0.0, 0.0, 0.0);
         if (GATES > 1u) {
-            weights.y = w[(H + u) * H + k];
-            weights.z = w[(2u * H + u) * H + k];
+            weights.y = w[first + H];
+            weights.z = w[first + 2u * H];
         }
         if (GATES == 4u) {
-            weights.w = w[(3u * H + u) * H + k];
+            weights.w = w[first + 3u * H];
         }
         for (var r = 0u; r < ROWS; r++) {
             sums[r] = fma(weights, vec4(previous(s, at[r] + k)), sums[r]);

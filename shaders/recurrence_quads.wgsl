@@ -14,7 +14,7 @@ override H: u32;
 override SPAN: u32; // in fours
 
 @group(0) @binding(0) var<storage, read> gates: array<vec4<f32>>; // (B, T, GATES * H)
-@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>; // (GATES * H, H)
+@group(0) @binding(1) var<storage, read> w: array<vec4<f32>>; // (H, GATES * H)
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>; // (GATES * H)
 @group(0) @binding(3) var<storage, read> state0: array<vec4<f32>>; // (B, S, H)
 @group(0) @binding(4) var<storage, read> lengths: array<u32>; // (B)
@@ -35,12 +35,22 @@ fn recurrence_quads(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgr
     let first = number % blocks * SPAN;
     let end = select(0u, min(first + SPAN, H / 4u), row < run.x);
     let last = min(run.z * (run.w + 1u), run.y);
+    let most = most_steps(row);
     for (var s = run.z * run.w; s < last; s++) {
         for (var u = first + index; u < end; u += LANES) {
-            walk(row, s, u);
+            walk(row, s, u, most);
         }
         storageBarrier();
     }
+}
+
+// The most steps that one of a workgroup's rows has.
+fn most_steps(row: u32) -> u32 {
+    var most = 0u;
+    for (var r = 0u; r < ROWS; r++) {
+        most = max(most, lengths[min(row + r, run.x - 1u)]);
+    }
+    return min(most, run.y);
 }
 
 // The time of step s of a row's walk, which has not ended.
@@ -48,36 +58,34 @@ fn time(row: u32, s: u32) -> u32 {
     return select(s, min(lengths[row], run.y) - 1u - s, REVERSE);
 }
 
-// Step s of four units of each row.
-fn walk(row: u32, s: u32, u: u32) {
-    // Where each row's last h begins: in state0 before the first step, then in h. A row that has ended reads anything.
+// Step s of four units of each row; no products once all rows have ended.
+fn walk(row: u32, s: u32, u: u32, most: u32) {
+    // Where each row's last h begins: in state0 before the first step, then in h. A row that has ended reads something of its own.
     var at: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
-        let live = row + r < run.x && s < min(lengths[min(row + r, run.x - 1u)], run.y);
-        let mine = select(row, row + r, live);
-        if (s == 0u) {
-            at[r] = mine * select(1u, 2u, GATES == 4u) * H / 4u;
-        } else if (live) {
-            let t = time(mine, s);
-            at[r] = (mine * run.y + select(t - 1u, t + 1u, REVERSE)) * H / 4u;
-        }
+        let mine = min(row + r, run.x - 1u);
+        let length = min(lengths[mine], run.y);
+        let t = select(s - 1u, length - s, REVERSE && s < length);
+        at[r] = select((mine * run.y + t) * H / 4u, mine * select(1u, 2u, GATES == 4u) * H / 4u, s == 0u);
     }
     var x: Sums;
     var y: Sums;
     var z: Sums;
     var o: Sums;
-    for (var k = 0u; k < H / 4u; k++) {
-        var past: array<vec4<f32>, ROWS>;
-        for (var r = 0u; r < ROWS; r++) {
-            past[r] = previous(s, at[r] + k);
-        }
-        x = products(x, past, u, k);
-        if (GATES > 1u) {
-            y = products(y, past, H / 4u + u, k);
-            z = products(z, past, H / 2u + u, k);
-        }
-        if (GATES == 4u) {
-            o = products(o, past, 3u * H / 4u + u, k);
+    if (s < most) {
+        for (var k = 0u; k < H / 4u; k++) {
+            var past: array<vec4<f32>, ROWS>;
+            for (var r = 0u; r < ROWS; r++) {
+                past[r] = previous(s, at[r] + k);
+            }
+            x = products(x, past, u, k);
+            if (GATES > 1u) {
+                y = products(y, past, H / 4u + u, k);
+                z = products(z, past, H / 2u + u, k);
+            }
+            if (GATES == 4u) {
+                o = products(o, past, 3u * H / 4u + u, k);
+            }
         }
     }
     for (var r = 0u; r < ROWS; r++) {
@@ -87,10 +95,11 @@ fn walk(row: u32, s: u32, u: u32) {
     }
 }
 
-// Adds W h over four columns: of rows 4 u to 4 u + 3 of W, for each row of the batch.
+// Adds W h over h's elements 4 k to 4 k + 3: of W's fours of columns number u, for each row of the batch.
 fn products(sums: Sums, past: Sums, u: u32, k: u32) -> Sums {
-    let first = u * H + k;
-    let weights = transpose(mat4x4(w[first], w[first + H / 4u], w[first + H / 2u], w[first + 3u * H / 4u]));
+    let wide = GATES * H / 4u;
+    let first = 4u * k * wide + u;
+    let weights = mat4x4(w[first], w[first + wide], w[first + 2u * wide], w[first + 3u * wide]);
     var more = sums;
     for (var r = 0u; r < ROWS; r++) {
         var sum = fma(weights[0], vec4(past[r].x), more[r]);

@@ -31,9 +31,10 @@ fn recurrence_quads_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
     let first = number % blocks * SPAN;
     let end = select(0u, min(first + SPAN, H / 4u), row < run.x);
     let last = min(run.z * (run.w + 1u), run.y + 1u);
+    let longest = longest_row(row);
     for (var k = run.z * run.w; k < last; k++) {
         for (var u = first + index; u < end; u += LANES) {
-            let sums = products(row, k, u);
+            let sums = products(row, k, u, longest);
             for (var r = 0u; r < ROWS; r++) {
                 if (row + r < run.x) {
                     step(row + r, k, u, sums[r]);
@@ -44,21 +45,29 @@ fn recurrence_quads_vjp(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_wo
     }
 }
 
-// W^T dgates of the time after step k's, four units' of each row.
-fn products(row: u32, k: u32, u: u32) -> array<vec4<f32>, ROWS> {
+// The row that has the most steps of a workgroup's rows.
+fn longest_row(row: u32) -> u32 {
+    var found = min(row, run.x - 1u);
+    for (var r = 1u; r < ROWS; r++) {
+        let mine = min(row + r, run.x - 1u);
+        found = select(found, mine, lengths[mine] > lengths[found]);
+    }
+    return found;
+}
+
+// W^T dgates of the time after step k's, four units' of each row; nothing at the end, nor once all rows are at their start.
+fn products(row: u32, k: u32, u: u32, longest: u32) -> array<vec4<f32>, ROWS> {
     var sums: array<vec4<f32>, ROWS>;
-    if (k == 0u) {
+    if (k == 0u || k > min(lengths[longest], run.y)) {
         return sums;
     }
-    // Where each row's gates begin. A row that has ended reads anything.
+    // Where each row's gates begin. A row that is past its start reads those of the longest.
     var at: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
-        let mine = min(row + r, run.x - 1u);
-        let length = min(lengths[mine], run.y);
-        if (k <= length) {
-            let later = mine * run.y + select(length - k, k - 1u, REVERSE);
-            at[r] = (later + select(0u, run.x * run.y, GATES == 3u)) * GATES * H / 4u;
-        }
+        let own = min(row + r, run.x - 1u);
+        let mine = select(longest, own, k <= min(lengths[own], run.y));
+        let later = mine * run.y + select(min(lengths[mine], run.y) - k, k - 1u, REVERSE);
+        at[r] = (later + select(0u, run.x * run.y, GATES == 3u)) * GATES * H / 4u;
     }
     // Two fours of gates at a time: a loop for each would cost what software adapters count.
     let fours = GATES * H / 4u;

@@ -1,5 +1,6 @@
 // y = 1 / (1 + exp(-x))
 // One thread per four elements.
+import package::lib::gates::{sigmoids_of};
 import package::lib::grid::{workgroup_index};
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // (n)
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // (n)
@@ -12,5 +13,5 @@ fn sigmoid(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) gro
     if (i >= run.x) {
         return;
     }
-    y[i] = 1.0 / (1.0 + exp(-max(x[i], vec4(-80.0))));
+    y[i] = sigmoids_of(x[i]);
 }

@@ -1,5 +1,6 @@
 // y = tanh(x) = 1 - 2 / (exp(2 x) + 1)
 // One thread per four elements.
+import package::lib::gates::{tanhs_of};
 import package::lib::grid::{workgroup_index};
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>; // (n)
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>; // (n)
@@ -12,6 +13,5 @@ fn tanh(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (i >= run.x) {
         return;
     }
-    // Past 9.5 the result rounds to one, and exp would overflow in the end.
-    y[i] = 1.0 - 2.0 / (exp(2.0 * clamp(x[i], vec4(-9.5), vec4(9.5))) + 1.0);
+    y[i] = tanhs_of(x[i]);
 }

@@ -167,16 +167,17 @@ impl Gpu {
         self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
-    /// Like [`Gpu::run`], with each dispatch in a pass of its own between two timestamps; [`Gpu::times`] waits for them.
-    /// Errors: the adapter has none.
+    /// Like [`Gpu::run`], with each of the plan's passes between two timestamps; [`Gpu::times`] waits for them. A pass that
+    /// [`Gpu::run`] submits in parts, for a watchdog's sake, is submitted whole. Errors: the adapter has none.
     pub fn run_timed(&mut self, program: usize, feeds: &[(&str, &Tensor)]) -> Result<Stamps> {
         if !self.has_timestamps() {
             return Err(Error::Device("this adapter has no timestamps".into()));
         }
         let program = &self.programs[program];
         program.feed(&self.queue, feeds);
-        self.submissions += program.plan.submissions.len() as u64;
-        Ok(Stamps(program.submit_timed(&self.device, &self.queue)))
+        let (stamps, submissions) = program.submit_timed(&self.device, &self.queue);
+        self.submissions += submissions;
+        Ok(Stamps(stamps))
     }
 
     /// When each pass began and ended, in seconds since the first began, in the order of the plan. Where a device begins

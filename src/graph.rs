@@ -125,6 +125,24 @@ impl Graph {
         self.push_shared(Arc::new(op), inputs)
     }
 
+    /// Like [`Graph::push`], but where a node computes the same of the same values already, its outputs. Of a layer whose two
+    /// biases are parameters of their own, as PyTorch's LSTM has them, both have one gradient.
+    #[track_caller]
+    pub(crate) fn push_once(&mut self, op: impl Op + 'static, inputs: &[Value]) -> Vec<Value> {
+        let what = format!("{op:?}");
+        let same = |a: Value, b: Value| self.base(a) == self.base(b) && self.ty(a) == self.ty(b);
+        let found = self.nodes.iter().find(|n| {
+            n.op.name() == op.name()
+                && n.inputs.len() == inputs.len()
+                && n.inputs.iter().zip(inputs).all(|(&a, &b)| same(a, b))
+                && format!("{:?}", n.op) == what
+        });
+        match found {
+            Some(node) => node.outputs.clone(),
+            None => self.push(op, inputs),
+        }
+    }
+
     /// Appends a node of an operation that somebody else holds too.
     #[track_caller]
     pub fn push_shared(&mut self, op: Arc<dyn Op>, inputs: &[Value]) -> Vec<Value> {

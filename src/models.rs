@@ -148,7 +148,10 @@ impl Architecture {
         let widest = |c: &Option<CharCnn>| c.as_ref().map_or(0, CharCnn::widest);
         match self {
             Architecture::Transformer(m) => m.d_model.max(m.ffn).max(widest(&m.char_cnn)),
-            Architecture::Seq2Seq(m) => m.embedding.max(m.cell.gates() * m.hidden).max(widest(&m.char_cnn)),
+            Architecture::Seq2Seq(m) => {
+                let walked = m.hidden * m.cell.gates().max(m.cell.saved());
+                m.embedding.max(walked).max(m.memory_width()).max(widest(&m.char_cnn))
+            }
         }
     }
 

@@ -67,4 +67,5 @@ rooms! {
     softmax,
     sum,
     tanh,
+    transpose,
 }

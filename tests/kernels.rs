@@ -7,6 +7,7 @@ use seqloom::gpu::{Gpu, Options, enumerate};
 use seqloom::op::Launch;
 use seqloom::ops::cases;
 use seqloom::shader::Shaders;
+use seqloom::tensor::{DType, Tensor};
 use seqloom::verify::{GRADIENT_BOUND, absent, compare, gradient_error, launches, verify};
 use std::collections::BTreeSet;
 
@@ -170,4 +171,40 @@ fn derivatives_agree_with_finite_differences() {
         }
     }
     assert!(checked > 50, "{checked} cases have a derivative");
+}
+
+/// A model that has broken down must not go on as if nothing were: in the forward pass NaN stays NaN, also where `clamp`, `min`
+/// or `max` could make a number of it. What is not finite there is known by the loss.
+#[test]
+fn what_is_no_number_stays_none() {
+    let adapters = block_on(enumerate());
+    let found = adapters.first().expect("these tests need a GPU or a software Vulkan driver; run scripts/test.sh");
+    let mut gpu = block_on(Gpu::open(found, Options::default())).expect("a device");
+    let limits = gpu.limits().clone();
+    let rooms = ["tanh", "sigmoid", "relu", "gelu", "highway", "cell", "recurrence", "softmax", "layer_norm", "matmul"];
+    let mut met = BTreeSet::new();
+    for (room, case) in cases(seed()) {
+        if !rooms.contains(&room) || case.op.name().contains("vjp") {
+            continue;
+        }
+        for at in (0..case.inputs.len()).filter(|&i| case.inputs[i].ty().dtype == DType::F32) {
+            let mut inputs = case.inputs.clone();
+            inputs[at].as_f32_mut()[0] = f32::NAN;
+            let want = case.evaluate(&inputs, |x, y| case.op.cpu(x, y));
+            let types: Vec<_> = want.iter().map(|t| t.ty().clone()).collect();
+            for launch in launches(&case, &limits) {
+                let probe = block_on(gpu.probe(&*case.op, &inputs, &types, &launch)).expect("it runs");
+                for (have, want) in probe.outputs.iter().zip(&want) {
+                    let nan = |t: &Tensor| t.as_f32().iter().map(|v| v.is_nan()).collect::<Vec<_>>();
+                    let what = format!("{room} {} [{}], input {at}", case.name, launch.variant);
+                    assert_eq!(nan(have), nan(want), "{what}");
+                    if nan(want).contains(&true) {
+                        met.insert((room, at));
+                    }
+                }
+            }
+        }
+    }
+    let met: BTreeSet<&str> = met.into_iter().map(|(room, _)| room).collect();
+    assert_eq!(met, BTreeSet::from(rooms));
 }

@@ -20,7 +20,7 @@ use seqloom::grad::grad;
 use seqloom::graph::{Graph, Memory, Resident, Value};
 use seqloom::op::Adapter;
 use seqloom::ops::matmul::Activation;
-use seqloom::plan::{Limits, Place, Plan};
+use seqloom::plan::{Limits, Place, Plan, Submission};
 use seqloom::tensor::{Tensor, Type};
 use simulation::check;
 use std::collections::BTreeSet;
@@ -213,8 +213,8 @@ fn submissions_cover_the_passes_in_order() {
     let budget = |submission_flops: u64| {
         let plan = Plan::new(small_net().0, &Limits { submission_flops, ..Limits::default() }).expect("small values");
         let mut next = 0;
-        for range in &plan.submissions {
-            assert_eq!(range.start, next);
+        for Submission { passes: range, dispatches } in &plan.submissions {
+            assert_eq!((range.start, dispatches), (next, &None));
             assert!(range.end > range.start, "an empty submission");
             let flops: u64 = plan.passes[range.clone()].iter().map(|p| p.cost.flops).sum();
             assert!(flops <= submission_flops || range.len() == 1, "{flops} of {submission_flops} in {range:?}");

@@ -2,7 +2,7 @@
 
 use super::pipelines::{Key, Pipelines};
 use crate::op::Launch;
-use crate::plan::{Binding, Pass, Place, Plan, padded};
+use crate::plan::{Binding, Pass, Place, Plan, Submission, padded};
 use crate::tensor::{Tensor, Type};
 
 /// Uniform offsets are multiples of this in WebGPU.
@@ -79,14 +79,15 @@ impl Program {
         }
     }
 
-    /// Submits every range of passes; returns how many submissions that were.
+    /// Submits what the plan says; returns how many submissions that were.
     pub(super) fn submit(&self, device: &wgpu::Device, queue: &wgpu::Queue) -> u64 {
-        for range in &self.plan.submissions {
+        for Submission { passes, dispatches } in &self.plan.submissions {
             let mut encoder = device.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
-                for step in &self.steps[range.clone()] {
-                    step.record(&mut pass, &self.run_group);
+                for step in &self.steps[passes.clone()] {
+                    let offsets = dispatches.clone().map_or(&step.run_offsets[..], |part| &step.run_offsets[part]);
+                    step.record_dispatches(&mut pass, &self.run_group, offsets);
                 }
             }
             queue.submit([encoder.finish()]);
@@ -108,9 +109,9 @@ impl Program {
         locate(place, &self.slots, &self.inputs, residents)
     }
 
-    /// One compute pass per dispatch with a timestamp at both ends; returns the mappable buffer of stamps. Submits what
-    /// [`Program::submit`] submits together.
-    pub(super) fn submit_timed(&self, device: &wgpu::Device, queue: &wgpu::Queue) -> wgpu::Buffer {
+    /// A compute pass for each of the plan's with a timestamp at both ends; returns the mappable buffer of stamps, and how many
+    /// submissions that were: those of [`Program::submit`], but for a pass that is in parts there, which has one beginning.
+    pub(super) fn submit_timed(&self, device: &wgpu::Device, queue: &wgpu::Queue) -> (wgpu::Buffer, u64) {
         let bytes = 16 * self.steps.len().max(1) as u64;
         let make = |usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -123,10 +124,13 @@ impl Program {
         let resolved = make(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC);
         let mapped = make(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
         // A query set holds at most 4,096 stamps.
-        let submissions = self.plan.submissions.iter().cloned();
+        let whole = |s: &&Submission| s.dispatches.as_ref().is_none_or(|part| part.start == 0);
+        let submissions = self.plan.submissions.iter().filter(whole).map(|s| s.passes.clone());
         let chunks =
             submissions.flat_map(|range| range.clone().step_by(1024).map(move |at| at..range.end.min(at + 1024)));
+        let mut count = 0;
         for range in chunks {
+            count += 1;
             let steps = &self.steps[range.clone()];
             let mut encoder = device.create_command_encoder(&Default::default());
             let set = device.create_query_set(&wgpu::QuerySetDescriptor {
@@ -147,7 +151,7 @@ impl Program {
             encoder.copy_buffer_to_buffer(&resolved, 0, &mapped, 16 * range.start as u64, 16 * steps.len() as u64);
             queue.submit([encoder.finish()]);
         }
-        mapped
+        (mapped, count)
     }
 
     pub(super) fn output(&self, name: &str) -> (&wgpu::Buffer, usize, &Type) {
@@ -195,9 +199,14 @@ impl Step {
     }
 
     pub(super) fn record(&self, pass: &mut wgpu::ComputePass, run_group: &wgpu::BindGroup) {
+        self.record_dispatches(pass, run_group, &self.run_offsets);
+    }
+
+    /// Records some of its dispatches.
+    fn record_dispatches(&self, pass: &mut wgpu::ComputePass, run_group: &wgpu::BindGroup, offsets: &[u32]) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
-        for &offset in &self.run_offsets {
+        for &offset in offsets {
             pass.set_bind_group(1, run_group, &[offset]);
             pass.dispatch_workgroups(self.grid[0], self.grid[1], self.grid[2]);
         }

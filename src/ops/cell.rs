@@ -2,6 +2,7 @@
 //! et al. 2014)
 
 pub(super) mod near;
+pub(super) mod number;
 mod vjp;
 
 use crate::case::{Case, Draw};
@@ -11,7 +12,7 @@ use crate::op::*;
 use crate::ops::matmul::Activation;
 use crate::shader;
 use crate::tensor::{DType, Tensor, Type};
-use near::Near;
+use number::Number;
 pub use vjp::CellStepVjp;
 
 /// What is computed at every time.
@@ -50,49 +51,59 @@ impl Cell {
         if self == Cell::Gru { 2 } else { 1 }
     }
 
-    /// A step of one unit: its state (h, c) after it, and what the backward pass needs.
-    pub(super) fn step(self, x: &[Near], q: &[Near], [h, c]: [Near; 2]) -> ([Near; 2], Vec<Near>) {
+    /// A step of one unit from its gates' sums, which are [`Number::ZERO`] beyond G: its state (h, c) after it, and K numbers
+    /// that the backward pass needs.
+    #[inline(always)]
+    pub(super) fn step<N: Number>(self, x: [N; 4], q: [N; 4], [h, c]: [N; 2]) -> ([N; 2], [N; 4]) {
         let both = |gate: usize| x[gate] + q[gate];
         match self {
             Cell::Rnn => {
                 let y = both(0).tanh();
-                ([y, c], vec![y])
+                ([y, c], [y, N::ZERO, N::ZERO, N::ZERO])
             }
             Cell::Gru => {
                 let (r, z) = (both(0).sigmoid(), both(1).sigmoid());
                 let n = (x[2] + r * q[2]).tanh();
-                ([(Near::ONE - z) * n + z * h, c], vec![r, z, n, q[2]])
+                ([(N::ONE - z) * n + z * h, c], [r, z, n, q[2]])
             }
             Cell::Lstm => {
                 let (i, f, g, o) = (both(0).sigmoid(), both(1).sigmoid(), both(2).tanh(), both(3).sigmoid());
                 let c = f * c + i * g;
-                ([o * c.tanh(), c], vec![i, f, g, o])
+                ([o * c.tanh(), c], [i, f, g, o])
             }
         }
     }
 
     /// Back through a step of one unit, from what it kept, the state before it and the cotangents of the state after it:
     /// those of x, of q, and of the state before but for what goes through q.
-    pub(super) fn back(self, kept: &[Near], [h, c]: [Near; 2], [dh, dc]: [Near; 2]) -> [Vec<Near>; 3] {
-        let one = Near::ONE;
-        let slope = |y: Near| y * (one - y);
-        match (self, kept) {
-            (Cell::Rnn, &[y]) => {
-                let d = vec![dh * (one - y * y)];
-                [d.clone(), d, vec![Near::ZERO]]
+    #[inline(always)]
+    pub(super) fn back<N: Number>(
+        self,
+        kept: [N; 4],
+        [h, c]: [N; 2],
+        [dh, dc]: [N; 2],
+    ) -> ([N; 4], [N; 4], [N; 2]) {
+        let (zero, one) = (N::ZERO, N::ONE);
+        let slope = |y: N| y * (one - y);
+        match self {
+            Cell::Rnn => {
+                let y = kept[0];
+                let d = [dh * (one - y * y), zero, zero, zero];
+                (d, d, [zero; 2])
             }
-            (Cell::Gru, &[r, z, n, q]) => {
+            Cell::Gru => {
+                let [r, z, n, q] = kept;
                 let dn = dh * (one - z) * (one - n * n);
                 let (dr, dz) = (dn * (q * slope(r)), dh * (h - n) * slope(z));
-                [vec![dr, dz, dn], vec![dr, dz, dn * r], vec![dh * z]]
+                ([dr, dz, dn, zero], [dr, dz, dn * r, zero], [dh * z, zero])
             }
-            (Cell::Lstm, &[i, f, g, o]) => {
+            Cell::Lstm => {
+                let [i, f, g, o] = kept;
                 let y = (f * c + i * g).tanh();
                 let dc = dc + dh * o * (one - y * y);
-                let d = vec![dc * g * slope(i), dc * c * slope(f), dc * i * (one - g * g), dh * y * slope(o)];
-                [d.clone(), d, vec![Near::ZERO, dc * f]]
+                let d = [dc * g * slope(i), dc * c * slope(f), dc * i * (one - g * g), dh * y * slope(o)];
+                (d, d, [zero, dc * f])
             }
-            _ => unreachable!("{self:?} keeps {} numbers", self.kept()),
         }
     }
 }
@@ -109,31 +120,35 @@ fn state_at(ty: &Type, row: usize, u: usize) -> impl Iterator<Item = usize> {
 }
 
 /// The two numbers of a unit's state; c is zero where the cell has none.
-fn state_of(state: &Tensor, row: usize, u: usize) -> [Near; 2] {
-    let mut both = [Near::ZERO; 2];
-    both.iter_mut().zip(state_at(state.ty(), row, u)).for_each(|(to, i)| *to = Near::new(state.as_f32()[i]));
+fn state_of<N: Number>(state: &Tensor, row: usize, u: usize) -> [N; 2] {
+    let mut both = [N::ZERO; 2];
+    both.iter_mut().zip(state_at(state.ty(), row, u)).for_each(|(to, i)| *to = N::new(state.as_f32()[i]));
     both
 }
 
+/// Some of four numbers, the rest of which are zero.
+#[inline(always)]
+pub(super) fn four<N: Number>(n: usize, at: impl Fn(usize) -> N) -> [N; 4] {
+    std::array::from_fn(|i| if i < n { at(i) } else { N::ZERO })
+}
+
 impl CellStep {
-    /// h, state and kept, with how far a kernel may be off.
-    fn run(&self, x: &[&Tensor]) -> Vec<Vec<Near>> {
+    /// h, state and kept.
+    fn run<N: Number>(&self, x: &[&Tensor]) -> Vec<Vec<N>> {
         let [batch, states, h] = x[2].ty().dims[..] else { unreachable!("types were checked") };
         let wide = self.0.gates() * h;
-        let mut out = vec![Near::ZERO; batch * h];
-        let mut state = vec![Near::ZERO; batch * states * h];
-        let mut kept = vec![Near::ZERO; self.0.kept() * batch * h];
+        let mut out = vec![N::ZERO; batch * h];
+        let mut state = vec![N::ZERO; batch * states * h];
+        let mut kept = vec![N::ZERO; self.0.kept() * batch * h];
+        let [gates, products] = [0, 1].map(|i| x[i].as_f32());
         for (row, &length) in x[3].as_u32().iter().enumerate() {
             for u in 0..h {
                 let mut after = state_of(x[2], row, u);
                 if length > 0 {
-                    let gates = |i: usize| -> Vec<Near> {
-                        let at = |gate: usize| Near::new(x[i].as_f32()[row * wide + gate * h + u]);
-                        (0..self.0.gates()).map(at).collect()
-                    };
-                    let (state, keep) = self.0.step(&gates(0), &gates(1), after);
+                    let at = |of: &[f32]| four(self.0.gates(), |gate| N::new(of[row * wide + gate * h + u]));
+                    let (state, keep) = self.0.step(at(gates), at(products), after);
                     (after, out[row * h + u]) = (state, state[0]);
-                    keep.into_iter().enumerate().for_each(|(k, value)| kept[(k * batch + row) * h + u] = value);
+                    (0..self.0.kept()).for_each(|k| kept[(k * batch + row) * h + u] = keep[k]);
                 }
                 state_at(x[2].ty(), row, u).zip(after).for_each(|(i, value)| state[i] = value);
             }
@@ -172,6 +187,10 @@ impl Op for CellStep {
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
         near::fill(&self.run(x), y);
+    }
+
+    fn cpu_fast(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        number::fill(self.run(x), y);
     }
 
     fn launches(&self, x: &[&Type], _: &[&Type], _: &Adapter) -> Vec<Launch> {

@@ -72,11 +72,11 @@ impl Graph {
     /// `y[c] = sum of x[r, c] over the rows`: of many rows in blocks first, then over the blocks.
     #[track_caller]
     pub fn column_sum(&mut self, x: Value) -> Value {
-        let c = self.ty(x).cols();
-        let groups = blocks(self.ty(x).rows());
-        let mut y = self.push(ColumnSum { groups }, &[x])[0];
+        let (rows, c) = (self.ty(x).rows(), self.ty(x).cols());
+        let (x, groups) = (self.reshape(x, &[rows, c]), blocks(rows));
+        let mut y = self.push_once(ColumnSum { groups }, &[x])[0];
         if groups > 1 {
-            y = self.push(ColumnSum { groups: 1 }, &[y])[0];
+            y = self.push_once(ColumnSum { groups: 1 }, &[y])[0];
         }
         self.reshape(y, &[c])
     }

@@ -57,16 +57,17 @@ impl Op for MaxPool {
         Cost::new(x[0].elements(), x, y)
     }
 
-    /// Exact; but numbers that are flushed to zero are equal to one another.
+    /// Exact; but numbers that are flushed to zero are equal to one another, and the one that is found first may be stored as
+    /// it is: on SwiftShader -4.5e-39, before 1.1e-38.
     fn bound(&self, x: &[Tensor], y: &[Tensor]) -> Vec<Vec<f64>> {
         let (t, c) = (x[0].ty().dims[1], x[0].ty().cols());
         let lost = |v: f64| v != 0.0 && v.abs() < TINY;
-        let place = |i: usize| {
-            let column = (0..t).map(|time| x[0].as_f32()[(i / c * t + time) * c + i % c] as f64);
-            let flushed = (y[0].as_f32()[i] as f64).abs() < TINY && column.into_iter().any(lost);
-            if flushed { t as f64 } else { 0.0 }
+        let flushed = |i: usize| {
+            let mut column = (0..t).map(|time| x[0].as_f32()[(i / c * t + time) * c + i % c] as f64);
+            (y[0].as_f32()[i] as f64).abs() < TINY && column.any(lost)
         };
-        vec![vec![TINY; y[0].ty().elements()], (0..y[1].ty().elements()).map(place).collect()]
+        let bounds = |all: f64, one: f64| (0..y[0].ty().elements()).map(|i| if flushed(i) { all } else { one }).collect();
+        vec![bounds(2.0 * TINY, 0.0), bounds(t as f64, 0.0)]
     }
 }
 

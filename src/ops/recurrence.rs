@@ -9,20 +9,21 @@ use crate::large::{Large, noise, positive, words};
 use crate::op::*;
 use crate::shader;
 use crate::tensor::{DType, Tensor, Type};
+use crate::ops::cell::four;
 use crate::ops::cell::near::{self, Near};
 pub use crate::ops::cell::Cell;
 pub use vjp::RecurrenceVjp;
 
 impl Cell {
     /// P: what the backward pass needs of a unit at a time: the h before, what the step kept, LSTM's c before.
-    fn saved(self) -> usize {
+    pub fn saved(self) -> usize {
         self.kept() + self.states()
     }
 }
 
-/// One layer in one direction over whole sequences. Inputs: gates (B, T, G·H), w (G·H, H), b (G·H), state0 (B, S, H),
-/// lengths (B). Outputs: h (B, T, H), zero from a row's length on; state (B, S, H) after the last real step; saved
-/// (P, B, T, H), for the backward pass.
+/// One layer in one direction over whole sequences. Inputs: gates (B, T, G·H), wᵀ (H, G·H), whose rows neighbouring threads
+/// read side by side, b (G·H), state0 (B, S, H), lengths (B). Outputs: h (B, T, H), zero from a row's length on; state
+/// (B, S, H) after the last real step; saved (P, B, T, H), for the backward pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Recurrence {
     /// What is computed at every time.
@@ -34,11 +35,19 @@ pub struct Recurrence {
 /// Rows of the batch that a thread has on a software adapter, where loads are the cost.
 const ROWS: usize = 8;
 
-/// Rows of the smallest batch that is read so: of fewer, most of a thread's would be nobody's.
+/// Elsewhere, where a dispatch takes one step: the other threads have rows enough, and weights are read for more than one.
+const ROWS_OF_A_STEP: usize = 4;
+
+/// Rows of the smallest batch of which a thread has several: of fewer, most of a thread's would be nobody's.
 const LEAST: usize = 3;
 
-/// Most steps in one dispatch: what runs for too long is ended by a driver's watchdog.
+/// Most units whose weights a workgroup of hardware reads again at every step: they come out of a cache.
+const CACHED: usize = 256;
+
+/// Most steps, and most floating-point operations, in one dispatch of hardware: what runs for too long is ended by a
+/// driver's watchdog.
 const STEPS: usize = 512;
+const WORK: usize = 10_000_000_000;
 
 impl Recurrence {
     /// Batch, time and units.
@@ -57,10 +66,14 @@ impl Recurrence {
         adapter: &Adapter,
     ) -> Vec<Launch> {
         // Neither the order of additions nor, so, a row's bits depend on the batch.
-        let rows = if adapter.software && b >= LEAST { ROWS } else { 1 };
+        let several = |rows: usize| if b >= LEAST { rows } else { 1 };
+        let [rows, rows_of_a_step] = match adapter.software {
+            true => [several(ROWS); 2],
+            false => [1, several(ROWS_OF_A_STEP)],
+        };
         let quads = adapter.software && h.is_multiple_of(4);
         let (kind, wide) = if quads { (1, h / 4) } else { (0, h) };
-        let candidate = |chunk: usize, lanes: usize, span: usize| {
+        let candidate = |rows: usize, chunk: usize, lanes: usize, span: usize| {
             Launch::groups(shaders[kind], b.div_ceil(rows) * wide.div_ceil(span), [b as u32, t as u32, chunk as u32, 0])
                 .tile("ROWS", rows as u32)
                 .tile("LANES", lanes as u32)
@@ -70,14 +83,19 @@ impl Recurrence {
                 .constant("SPAN", span as f64)
                 .steps(steps.div_ceil(chunk) as u32)
         };
-        let [least, most] = if adapter.software { [8, 32] } else { [64, 256] };
+        let [least, most] = if adapter.software { [8, 32] } else { [64, 64] };
         let lanes = wide.next_power_of_two().clamp(least, 256);
         let own = 1 + wide.div_ceil(lanes) * ((loops[kind] + 1) * (rows + 1) + rows * (self.cell.saved() + 1));
-        let chunk = if adapter.software { SOFTWARE_ITERATIONS / own } else { STEPS }.min(steps).min(STEPS);
-        let whole = (chunk > 0).then(|| candidate(chunk, lanes, wide).variant("many steps a dispatch"));
+        let work = 2 * b * self.cell.gates() * h * h;
+        let chunk = if adapter.software { SOFTWARE_ITERATIONS / own } else { WORK.div_ceil(work) }.min(steps).min(STEPS);
+        let whole = (chunk > 0).then(|| candidate(rows, chunk, lanes, wide).variant("many steps a dispatch"));
         let lanes = lanes.min(most);
-        let single = candidate(1, lanes, wide.min(lanes)).variant("a step a dispatch");
-        whole.into_iter().chain([single]).collect()
+        let single = candidate(rows_of_a_step, 1, lanes, wide.min(lanes)).variant("a step a dispatch");
+        let mut candidates: Vec<Launch> = whole.into_iter().chain([single]).collect();
+        if !adapter.software && h > CACHED {
+            candidates.reverse();
+        }
+        candidates
     }
 
     /// h, state and saved, with how far a kernel may be off.
@@ -96,17 +114,16 @@ impl Recurrence {
                 let t = row * time + if self.reverse { length - 1 - s } else { s };
                 let past = state.to_vec();
                 for u in 0..h {
-                    let recurrent = |gate: usize| {
-                        let products = (0..h).map(|k| at(1, (gate * h + u) * h + k) * past[k]);
+                    let q = four(g, |gate| {
+                        let products = (0..h).map(|k| at(1, k * wide + gate * h + u) * past[k]);
                         near::sum(products) + at(2, gate * h + u)
-                    };
-                    let q: Vec<Near> = (0..g).map(recurrent).collect();
-                    let x: Vec<Near> = (0..g).map(|gate| at(0, t * wide + gate * h + u)).collect();
+                    });
+                    let x = four(g, |gate| at(0, t * wide + gate * h + u));
                     let before = [past[u], past.get(h + u).copied().unwrap_or(Near::ZERO)];
-                    let (after, keep) = self.cell.step(&x, &q, before);
+                    let (after, keep) = self.cell.step(x, q, before);
                     (0..states).for_each(|s| state[s * h + u] = after[s]);
                     out[t * h + u] = after[0];
-                    let all = [&before[..1], &keep, &before[1..states]].concat();
+                    let all = [&before[..1], &keep[..self.cell.kept()], &before[1..states]].concat();
                     all.into_iter().enumerate().for_each(|(p, value)| saved[p * plane + t * h + u] = value);
                 }
             }
@@ -128,8 +145,8 @@ impl Op for Recurrence {
         let (g, s) = (self.cell.gates(), self.cell.states());
         let [b, t, wide] = x[0].dims[..] else { return Err("gates are (B, T, G·H)".into()) };
         let h = wide / g;
-        if wide % g != 0 || x[1].dims != [wide, h] || x[2].dims != [wide] {
-            return Err(format!("{} has {g} gates: gates (B, T, {g} H), w ({g} H, H), b ({g} H)", self.name()));
+        if wide % g != 0 || x[1].dims != [h, wide] || x[2].dims != [wide] {
+            return Err(format!("{} has {g} gates: gates (B, T, {g} H), wT (H, {g} H), b ({g} H)", self.name()));
         }
         if x[3].dims != [b, s, h] || x[4].dims != [b] || x[4].dtype != DType::U32 {
             return Err(format!("a row of the batch starts from a state ({s}, H), and has a length"));
@@ -159,7 +176,8 @@ impl Op for Recurrence {
         let (dh, dstate) = (cotangent(0), cotangent(1));
         let [b, t, h] = self.extents(g.ty(y[0]));
         let wide = self.cell.gates() * h;
-        let d = g.push(RecurrenceVjp(*self), &[x[1], y[2], x[4], dh, dstate]);
+        let w = g.transpose(x[1]);
+        let d = g.push(RecurrenceVjp(*self), &[w, y[2], x[4], dh, dstate]);
         let sides = g.ty(d[0]).dims[0];
         let of_x = g.rows(d[0], 0..1);
         let of_x = g.reshape(of_x, &[b, t, wide]);
@@ -168,6 +186,7 @@ impl Op for Recurrence {
         let past = g.rows(y[2], 0..1);
         let past = g.reshape(past, &[b * t, h]);
         let dw = g.matmul(recurrent, past, true, false);
+        let dw = g.transpose(dw);
         let db = g.column_sum(recurrent);
         vec![Some(of_x), Some(dw), Some(db), Some(d[1]), None]
     }
@@ -187,8 +206,8 @@ impl Op for Recurrence {
 
 impl Graph {
     /// One layer in one direction: h (B, T, H), zero from a row's length on, and the state (B, S, H) after the last real
-    /// step; of a single step by [`Graph::cell_step`]. `gates_x` (B, T, G·H) is x W_ihᵀ + b_ih, `w_hh` (G·H, H), `b_hh` (G·H) or none, `state0` (B, S, H), of LSTM
-    /// h and then c, `lengths` (B). The order of gates is PyTorch's.
+    /// step; of a single step by [`Graph::cell_step`]. `gates_x` (B, T, G·H) is x W_ihᵀ + b_ih, `w_hh` (G·H, H), `b_hh` (G·H)
+    /// or none, `state0` (B, S, H), of LSTM h and then c, `lengths` (B). The order of gates is PyTorch's.
     #[track_caller]
     #[allow(clippy::too_many_arguments)]
     pub fn recurrence(
@@ -210,7 +229,8 @@ impl Graph {
             return (self.reshape(h, &[batch, 1, units]), state);
         }
         let b = b_hh.unwrap_or_else(|| self.fill(0.0, &[wide]));
-        let y = self.push(Recurrence { cell, reverse }, &[gates_x, w_hh, b, state0, lengths]);
+        let w = self.transpose(w_hh);
+        let y = self.push(Recurrence { cell, reverse }, &[gates_x, w, b, state0, lengths]);
         (y[0], y[1])
     }
 }
@@ -242,7 +262,7 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
             let op = Recurrence { cell, reverse };
             let (b, wide) = (lengths.len(), cell.gates() * h);
             let lengths = Tensor::u32([b], lengths.to_vec());
-            let mut inputs = vec![draw.tensor(&[b, t, wide]), draw.tensor(&[wide, h]), draw.tensor(&[wide])];
+            let mut inputs = vec![draw.tensor(&[b, t, wide]), draw.tensor(&[h, wide]), draw.tensor(&[wide])];
             inputs.extend([draw.tensor(&[b, cell.states(), h]), lengths.clone()]);
             // So many weights of one are no smooth function of theirs.
             if draw.is_normal() {
@@ -251,7 +271,7 @@ pub fn cases(draw: &mut Draw) -> Vec<Case> {
                 inputs[1].as_f32_mut().iter_mut().for_each(|w| *w /= scale);
             }
             let name = format!("{cell:?} B {b} T {t} H {h}{}", if reverse { " reverse" } else { "" });
-            let w = inputs[1].clone();
+            let w = inputs[1].clone().reshape([wide, h]);
             let mut case = Case::of(&name, op, inputs);
             if t * h < 256 {
                 (case.results, case.wrt) = (vec![0, 1], vec![0, 1, 2, 3]);
@@ -274,7 +294,7 @@ pub fn large() -> Vec<Large> {
         for cell in [Cell::Rnn, Cell::Gru, Cell::Lstm] {
             let op = Recurrence { cell, reverse: false };
             let (g, state) = (cell.gates() * h, || noise(&[b, cell.states(), h]));
-            let forward = [noise(&[b, t, g]), noise(&[g, h]), noise(&[g]), state(), lengths.clone()];
+            let forward = [noise(&[b, t, g]), noise(&[h, g]), noise(&[g]), state(), lengths.clone()];
             let name = format!("{cell:?} B {b} T {t} H {h}");
             let forward = Large::new(&name, op, forward);
             let saved = positive(&[cell.saved(), b, t, h]);

@@ -4,7 +4,10 @@ use super::plan;
 use super::simulation::check;
 use seqloom::grad::vjp;
 use seqloom::graph::Graph;
-use seqloom::plan::Plan;
+use seqloom::op::Adapter;
+use seqloom::ops::matmul::Activation;
+use seqloom::ops::recurrence::Cell;
+use seqloom::plan::{Limits, Plan};
 use seqloom::tensor::Type;
 
 fn ops(plan: &Plan) -> Vec<&'static str> {
@@ -58,4 +61,27 @@ fn gradients_of_steps_are_added_to_their_own_times() {
     assert_eq!(["put_columns", "add_columns"].map(count), [1, t - 1], "\n{plan}");
     assert_eq!(["add", "copy", "fill"].map(count), [0; 3], "\n{plan}");
     assert_eq!(bytes(&plan, "add_columns"), (3 * 4 * b * (t - 1) * c) as u64);
+}
+
+/// However many steps: one walk each way, and products and sums over all times at once.
+#[test]
+fn a_layer_of_an_lstm_takes_twelve_dispatches_forward_and_back() {
+    let (b, t, h) = (32, 64, 128);
+    for software in [true, false] {
+        let mut g = Graph::new();
+        let [x, dy] = ["x", "dy"].map(|name| g.input(name, Type::f32([b, t, h])));
+        let [w_ih, w_hh] = ["w_ih", "w_hh"].map(|name| g.input(name, Type::f32([4 * h, h])));
+        let [b_ih, b_hh] = ["b_ih", "b_hh"].map(|name| g.input(name, Type::f32([4 * h])));
+        let start = g.input("start", Type::f32([b, 2, h]));
+        let lengths = g.input("lengths", Type::u32([b]));
+        let gates = g.linear(x, w_ih, Some(b_ih), Activation::None);
+        let (y, _) = g.recurrence(Cell::Lstm, gates, w_hh, Some(b_hh), start, lengths, false);
+        for (i, dx) in vjp(&mut g, &[(y, dy)], &[x, w_ih, b_ih, w_hh, b_hh, start]).into_iter().enumerate() {
+            g.output(&format!("d{i}"), dx);
+        }
+        let limits = Limits { adapter: Adapter { software, subgroup: Some(8) }, ..Limits::default() };
+        let plan = Plan::new(g, &limits).expect("small values");
+        let dispatches: u32 = plan.passes.iter().map(|pass| pass.launch.steps).sum();
+        assert!(dispatches <= 12, "{dispatches} dispatches:\n{plan}");
+    }
 }

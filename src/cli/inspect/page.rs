@@ -54,7 +54,7 @@ fn program(c: &Chosen, uses: &[Use], memory: &Memory) -> Json {
     let (plan, g) = (c.plan, &c.plan.graph);
     let passes = plan.passes.iter().enumerate().map(|(i, pass)| {
         let same = |u: &Use| u.launch.same_pipeline(&pass.launch);
-        let submission = plan.submissions.iter().position(|range| range.contains(&i));
+        let submission = plan.submissions.iter().position(|s| s.passes.contains(&i));
         let l = &pass.launch;
         json!({ "op": pass.op, "scope": pass.scope, "node": pass.node, "backward": plan.is_backward(i),
             "kernel": uses.iter().position(same), "grid": l.grid, "run": l.run, "flops": pass.cost.flops,

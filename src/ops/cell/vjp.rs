@@ -1,7 +1,7 @@
 //! A step back.
 
-use super::near::{self, Near};
-use super::{Cell, per_unit, state_at, state_of};
+use super::number::{self, Number};
+use super::{Cell, four, near, per_unit, state_at, state_of};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -14,23 +14,22 @@ use crate::tensor::{Tensor, Type};
 pub struct CellStepVjp(pub Cell);
 
 impl CellStepVjp {
-    fn run(&self, x: &[&Tensor]) -> Vec<Vec<Near>> {
+    fn run<N: Number>(&self, x: &[&Tensor]) -> Vec<Vec<N>> {
         let cell = self.0;
         let [batch, _, h] = x[1].ty().dims[..] else { unreachable!("types were checked") };
         let wide = cell.gates() * h;
-        let mut dgates = vec![Near::ZERO; cell.sides() * batch * wide];
-        let mut dstate0 = vec![Near::ZERO; x[1].ty().elements()];
+        let mut dgates = vec![N::ZERO; cell.sides() * batch * wide];
+        let mut dstate0 = vec![N::ZERO; x[1].ty().elements()];
         for (row, &length) in x[2].as_u32().iter().enumerate() {
             for u in 0..h {
-                let mut cotangent = state_of(x[4], row, u).to_vec();
+                let mut cotangent: [N; 2] = state_of(x[4], row, u);
                 if length > 0 {
-                    let at = |k: usize| Near::new(x[0].as_f32()[(k * batch + row) * h + u]);
-                    let kept: Vec<Near> = (0..cell.kept()).map(at).collect();
-                    let dh = Near::new(x[3].as_f32()[row * h + u]) + cotangent[0];
-                    let [of_x, of_q, before] = cell.back(&kept, state_of(x[1], row, u), [dh, cotangent[1]]);
+                    let kept = four(cell.kept(), |k| N::new(x[0].as_f32()[(k * batch + row) * h + u]));
+                    let dh = N::new(x[3].as_f32()[row * h + u]) + cotangent[0];
+                    let (of_x, of_q, before) = cell.back(kept, state_of(x[1], row, u), [dh, cotangent[1]]);
                     for (side, d) in [of_x, of_q].into_iter().take(cell.sides()).enumerate() {
                         let to = (side * batch + row) * wide + u;
-                        d.into_iter().enumerate().for_each(|(gate, d)| dgates[to + gate * h] = d);
+                        (0..cell.gates()).for_each(|gate| dgates[to + gate * h] = d[gate]);
                     }
                     cotangent = before;
                 }
@@ -65,6 +64,10 @@ impl Op for CellStepVjp {
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
         near::fill(&self.run(x), y);
+    }
+
+    fn cpu_fast(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        number::fill(self.run(x), y);
     }
 
     fn launches(&self, x: &[&Type], _: &[&Type], _: &Adapter) -> Vec<Launch> {

@@ -1,6 +1,7 @@
 //! What the additive score's derivative needs beside products: tanh(q + k) again, summed over keys or over queries.
 
 use super::bound::TANH;
+use super::fast;
 use crate::case::{TINY, U, gamma};
 use crate::graph::{Graph, Value};
 use crate::op::*;
@@ -104,6 +105,11 @@ impl Op for GlobalAttentionQueryVjp {
         y[1].as_f32_mut().iter_mut().zip(of_v).for_each(|(y, sum)| *y = sum as f32);
     }
 
+    fn cpu_fast(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        let [dq, of_v] = y else { unreachable!("there are two outputs") };
+        fast::sums(x, false, dq.as_f32_mut(), Some(of_v.as_f32_mut()));
+    }
+
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
         let launch = launch(shader!("global_attention_query_vjp"), x, false);
         if ends(adapter, x[1].dims[1]) { vec![launch] } else { vec![] }
@@ -139,6 +145,10 @@ impl Op for GlobalAttentionKeyVjp {
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
         times_v(x, &sums(x, true)[0], &mut y[0]);
+    }
+
+    fn cpu_fast(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        fast::sums(x, true, y[0].as_f32_mut(), None);
     }
 
     fn launches(&self, x: &[&Type], _: &[&Type], adapter: &Adapter) -> Vec<Launch> {
@@ -183,6 +193,11 @@ impl Op for GlobalAttentionKeyVjpAdd {
 
     fn cpu(&self, x: &[&Tensor], y: &mut [Tensor]) {
         GlobalAttentionKeyVjp.cpu(&x[..5], y);
+        y[0].as_f32_mut().iter_mut().zip(x[5].as_f32()).for_each(|(y, sum)| *y += sum);
+    }
+
+    fn cpu_fast(&self, x: &[&Tensor], y: &mut [Tensor]) {
+        GlobalAttentionKeyVjp.cpu_fast(&x[..5], y);
         y[0].as_f32_mut().iter_mut().zip(x[5].as_f32()).for_each(|(y, sum)| *y += sum);
     }
 

@@ -1,6 +1,6 @@
 //! The walks on a CPU without a definition's patience: a product for all rows of the batch at every step.
 
-use super::{Cell, Recurrence};
+use super::{Cell, Recurrence, four};
 use crate::tensor::Tensor;
 
 /// c (m, n) = a (m, k) b (k, n); of a and b the strides of rows and columns.
@@ -15,14 +15,20 @@ fn product([m, k, n]: [usize; 3], a: (&[f32], usize), b: (&[f32], [usize; 2]), c
     }
 }
 
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+/// [`Recurrence`]'s outputs. The cell is a constant in each walk, which so has code of its own.
+pub(super) fn forward(op: &Recurrence, x: &[&Tensor], y: &mut [Tensor]) {
+    match op.cell {
+        Cell::Rnn => forward_of(Recurrence { cell: Cell::Rnn, ..*op }, x, y),
+        Cell::Gru => forward_of(Recurrence { cell: Cell::Gru, ..*op }, x, y),
+        Cell::Lstm => forward_of(Recurrence { cell: Cell::Lstm, ..*op }, x, y),
+    }
 }
 
-/// [`Recurrence`]'s outputs.
-pub(super) fn forward(op: &Recurrence, x: &[&Tensor], y: &mut [Tensor]) {
+#[inline(always)]
+fn forward_of(op: Recurrence, x: &[&Tensor], y: &mut [Tensor]) {
     let [batch, time, wide] = x[0].ty().dims[..] else { unreachable!("types were checked") };
-    let (states, h) = (op.cell.states(), wide / op.cell.gates());
+    let (g, states) = (op.cell.gates(), op.cell.states());
+    let h = wide / g;
     let [gates, w, bias] = [0, 1, 2].map(|i| x[i].as_f32());
     let plane = batch * time * h;
     let [out, last, saved] = y else { unreachable!("there are three outputs") };
@@ -30,7 +36,7 @@ pub(super) fn forward(op: &Recurrence, x: &[&Tensor], y: &mut [Tensor]) {
     state.copy_from_slice(x[3].as_f32());
     let mut recurrent = vec![0.0; batch * wide];
     for s in 0..time {
-        product([batch, h, wide], (state, states * h), (w, [1, h]), &mut recurrent);
+        product([batch, h, wide], (state, states * h), (w, [wide, 1]), &mut recurrent);
         for row in 0..batch {
             let length = time.min(x[4].as_u32()[row] as usize);
             if s >= length {
@@ -38,33 +44,20 @@ pub(super) fn forward(op: &Recurrence, x: &[&Tensor], y: &mut [Tensor]) {
             }
             let t = row * time + if op.reverse { length - 1 - s } else { s };
             let (gates, recurrent) = (&gates[t * wide..][..wide], &recurrent[row * wide..][..wide]);
-            let (first, second) = state[row * states * h..][..states * h].split_at_mut(h);
+            let state = &mut state[row * states * h..][..states * h];
             for u in 0..h {
-                let recurrent = |gate: usize| recurrent[gate * h + u] + bias[gate * h + u];
-                let all = |gate: usize| gates[gate * h + u] + recurrent(gate);
-                let past = first[u];
-                let mut keep = |p: usize, value: f32| saved[p * plane + t * h + u] = value;
-                keep(0, past);
-                match op.cell {
-                    Cell::Rnn => {
-                        first[u] = all(0).tanh();
-                        keep(1, first[u]);
-                    }
-                    Cell::Gru => {
-                        let (r, z, q) = (sigmoid(all(0)), sigmoid(all(1)), recurrent(2));
-                        let n = (gates[2 * h + u] + r * q).tanh();
-                        first[u] = (1.0 - z) * n + z * past;
-                        [r, z, n, q].into_iter().enumerate().for_each(|(p, value)| keep(p + 1, value));
-                    }
-                    Cell::Lstm => {
-                        let (i, f, g, o) = (sigmoid(all(0)), sigmoid(all(1)), all(2).tanh(), sigmoid(all(3)));
-                        let c = second[u];
-                        second[u] = f * c + i * g;
-                        first[u] = o * second[u].tanh();
-                        [i, f, g, o, c].into_iter().enumerate().for_each(|(p, value)| keep(p + 1, value));
-                    }
+                let of_x = four(g, |gate| gates[gate * h + u]);
+                let of_h = four(g, |gate| recurrent[gate * h + u] + bias[gate * h + u]);
+                let before = [state[u], if states == 2 { state[h + u] } else { 0.0 }];
+                let (after, kept) = op.cell.step(of_x, of_h, before);
+                let mut save = |p: usize, value: f32| saved[p * plane + t * h + u] = value;
+                save(0, before[0]);
+                (0..op.cell.kept()).for_each(|k| save(k + 1, kept[k]));
+                if states == 2 {
+                    save(op.cell.saved() - 1, before[1]);
                 }
-                out[t * h + u] = first[u];
+                (0..states).for_each(|s| state[s * h + u] = after[s]);
+                out[t * h + u] = after[0];
             }
         }
     }
@@ -72,6 +65,15 @@ pub(super) fn forward(op: &Recurrence, x: &[&Tensor], y: &mut [Tensor]) {
 
 /// [`super::RecurrenceVjp`]'s outputs.
 pub(super) fn backward(op: &Recurrence, x: &[&Tensor], y: &mut [Tensor]) {
+    match op.cell {
+        Cell::Rnn => backward_of(Recurrence { cell: Cell::Rnn, ..*op }, x, y),
+        Cell::Gru => backward_of(Recurrence { cell: Cell::Gru, ..*op }, x, y),
+        Cell::Lstm => backward_of(Recurrence { cell: Cell::Lstm, ..*op }, x, y),
+    }
+}
+
+#[inline(always)]
+fn backward_of(op: Recurrence, x: &[&Tensor], y: &mut [Tensor]) {
     let [batch, time, h] = x[3].ty().dims[..] else { unreachable!("types were checked") };
     let (wide, states, plane) = (op.cell.gates() * h, op.cell.states(), batch * time * h);
     let [w, saved, dh] = [0, 1, 3].map(|i| x[i].as_f32());
@@ -81,42 +83,24 @@ pub(super) fn backward(op: &Recurrence, x: &[&Tensor], y: &mut [Tensor]) {
     let mut recurrent = vec![0.0; batch * wide];
     let mut through = vec![0.0; batch * h];
     let mut before = vec![0.0; batch * h];
-    let slope = |y: f32| y * (1.0 - y);
     let length = |row: usize| time.min(x[2].as_u32()[row] as usize);
     for s in (0..time).rev() {
         for row in (0..batch).filter(|row| s < length(*row)) {
             let t = row * time + if op.reverse { length(row) - 1 - s } else { s };
-            let (dh_next, dc_next) = carry[row * states * h..][..states * h].split_at_mut(h);
+            let carry = &mut carry[row * states * h..][..states * h];
             let recurrent = &mut recurrent[row * wide..][..wide];
             for u in 0..h {
                 let saved = |p: usize| saved[p * plane + t * h + u];
-                let d = dh[t * h + u] + dh_next[u];
-                let mut give = |gate: usize, of_x: f32, of_h: f32| {
-                    dgates[t * wide + gate * h + u] = of_x;
-                    recurrent[gate * h + u] = of_h;
-                };
-                match op.cell {
-                    Cell::Rnn => {
-                        let d = d * (1.0 - saved(1) * saved(1));
-                        give(0, d, d);
-                    }
-                    Cell::Gru => {
-                        let [past, r, z, n, q] = [0, 1, 2, 3, 4].map(saved);
-                        let dn = d * (1.0 - z) * (1.0 - n * n);
-                        let (dr, dz) = (dn * (q * slope(r)), d * (past - n) * slope(z));
-                        through[row * h + u] = d * z;
-                        give(0, dr, dr);
-                        give(1, dz, dz);
-                        give(2, dn, dn * r);
-                    }
-                    Cell::Lstm => {
-                        let [i, f, g, o, c] = [1, 2, 3, 4, 5].map(saved);
-                        let y = (f * c + i * g).tanh();
-                        let dc = dc_next[u] + d * o * (1.0 - y * y);
-                        dc_next[u] = dc * f;
-                        let all = [dc * g * slope(i), dc * c * slope(f), dc * i * (1.0 - g * g), d * y * slope(o)];
-                        all.into_iter().enumerate().for_each(|(gate, d)| give(gate, d, d));
-                    }
+                let kept = four(op.cell.kept(), |k| saved(k + 1));
+                let [c, dc] = if states == 2 { [saved(op.cell.saved() - 1), carry[h + u]] } else { [0.0; 2] };
+                let (of_x, of_h, before) = op.cell.back(kept, [saved(0), c], [dh[t * h + u] + carry[u], dc]);
+                for gate in 0..op.cell.gates() {
+                    dgates[t * wide + gate * h + u] = of_x[gate];
+                    recurrent[gate * h + u] = of_h[gate];
+                }
+                through[row * h + u] = before[0];
+                if states == 2 {
+                    carry[h + u] = before[1];
                 }
             }
             if op.cell == Cell::Gru {

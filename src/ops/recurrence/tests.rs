@@ -5,7 +5,7 @@ fn remembered(forget: f32) -> f32 {
     let gates = Tensor::f32([1, 2, 4], [[-100.0, forget, 0.5, 0.0]; 2].concat());
     let inputs = vec![
         gates,
-        Tensor::f32([4, 1], vec![0.0; 4]),
+        Tensor::f32([1, 4], vec![0.0; 4]),
         Tensor::f32([4], vec![0.0; 4]),
         Tensor::f32([1, 2, 1], vec![1.0, 3.0]),
         Tensor::u32([1], vec![2]),
@@ -26,7 +26,7 @@ fn padding_changes_no_state() {
     for cell in [Cell::Rnn, Cell::Gru, Cell::Lstm] {
         for reverse in [false, true] {
             let wide = cell.gates() * 2;
-            let (w, b) = (draw.tensor(&[wide, 2]), draw.tensor(&[wide]));
+            let (w, b) = (draw.tensor(&[2, wide]), draw.tensor(&[wide]));
             let (gates, start) = (draw.tensor(&[1, 5, wide]), draw.tensor(&[1, cell.states(), 2]));
             let run = |t: usize, length: u32| {
                 let gates = Tensor::f32([1, t, wide], gates.as_f32()[..t * wide].to_vec());

@@ -1,6 +1,6 @@
 //! The walk back through time.
 
-use super::{Cell, Near, Recurrence, fast, near};
+use super::{Cell, Near, Recurrence, fast, four, near};
 use crate::graph::{Graph, Value};
 use crate::op::*;
 use crate::shader;
@@ -29,16 +29,18 @@ impl RecurrenceVjp {
                 let mut recurrent = vec![Near::ZERO; wide];
                 for u in 0..h {
                     let saved = |p: usize| at(1, p * plane + t * h + u);
-                    let kept: Vec<Near> = (1..=cell.kept()).map(saved).collect();
+                    let kept = four(cell.kept(), |k| saved(k + 1));
                     let past = [saved(0), if states == 2 { saved(cell.saved() - 1) } else { Near::ZERO }];
                     let dc = if states == 2 { carry[h + u] } else { Near::ZERO };
-                    let [of_x, of_h, before] = cell.back(&kept, past, [at(3, t * h + u) + carry[u], dc]);
+                    let (of_x, of_h, before) = cell.back(kept, past, [at(3, t * h + u) + carry[u], dc]);
                     for gate in 0..cell.gates() {
                         dgates[t * wide + gate * h + u] = of_x[gate];
                         recurrent[gate * h + u] = of_h[gate];
                     }
                     through[u] = before[0];
-                    before[1..].iter().for_each(|&dc| carry[h + u] = dc);
+                    if states == 2 {
+                        carry[h + u] = before[1];
+                    }
                 }
                 for u in 0..h {
                     let products = (0..wide).map(|j| recurrent[j] * at(0, j * h + u));
