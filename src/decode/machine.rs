@@ -121,7 +121,7 @@ impl Machine {
             self.encoded = Some((rows * width, declare(network, "encoded", rows * width, widths)));
             self.programs.clear();
         }
-        let (ids, lengths) = rows_of(&sources, rows, width);
+        let (ids, lengths) = rows_of(&sources, width);
         self.sources = ([rows, width], lengths.as_u32().to_vec());
         let key = (Kind::Encode, [rows, width, 0, 0]);
         let program = self.program(network, key).await?;
@@ -148,7 +148,7 @@ impl Machine {
         let key = (Kind::Prefill, [rows, width, self.room(), 0]);
         let program = self.program(network, key).await?;
         let tokens: Vec<&[u32]> = texts.iter().map(|t| t.1).collect();
-        let (ids, lengths) = rows_of(&tokens, rows, width);
+        let (ids, lengths) = rows_of(&tokens, width);
         let slots = Tensor::u32([rows], texts.iter().map(|t| t.0 as u32).collect());
         let last = tokens.iter().enumerate().map(|(r, t)| (r * width + t.len() - 1) as u32).collect();
         let (last, zeros) = (Tensor::u32([rows], last), Tensor::u32([rows], vec![0; rows]));
@@ -235,15 +235,12 @@ fn column(rows: &[&Row], number: impl Fn(&Row) -> u32) -> Tensor {
     Tensor::u32([rows.len()], rows.iter().map(|row| number(row)).collect())
 }
 
-/// Token ids in rows of `width`, and their lengths; rows without any have the length 1.
-fn rows_of(texts: &[&[u32]], rows: usize, width: usize) -> (Tensor, Tensor) {
-    let mut ids = vec![PAD; rows * width];
-    let mut lengths = vec![1; rows];
-    for (r, text) in texts.iter().enumerate() {
-        ids[r * width..][..text.len()].copy_from_slice(text);
-        lengths[r] = text.len() as u32;
-    }
-    (Tensor::u32([rows, width], ids), Tensor::u32([rows], lengths))
+/// Token ids in rows of `width`, and their lengths.
+fn rows_of(texts: &[&[u32]], width: usize) -> (Tensor, Tensor) {
+    let mut ids = vec![PAD; texts.len() * width];
+    texts.iter().zip(ids.chunks_mut(width)).for_each(|(text, row)| row[..text.len()].copy_from_slice(text));
+    let lengths = texts.iter().map(|text| text.len() as u32).collect();
+    (Tensor::u32([texts.len(), width], ids), Tensor::u32([texts.len()], lengths))
 }
 
 fn declare(network: &mut Network, name: &str, positions: usize, widths: Vec<usize>) -> Buffers {
@@ -272,4 +269,42 @@ async fn answer(network: &Network, program: usize, count: usize, wanted: Wanted)
         Wanted::Next => Answer::Next(network.device.read(program, "next").await?.as_u32()[..count].to_vec()),
         Wanted::Logits => Answer::Logits(network.device.read(program, "logits").await?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::plan::Limits;
+    use crate::recipe::{Attention, Cell, Model, ModelKind, Recipe};
+
+    /// [`most_rows`] asks it how many lines fit: a value beyond it is a plan that a device refuses.
+    #[test]
+    fn no_value_of_an_encoder_is_wider_than_the_widest() {
+        let (rows, width) = (4, 16);
+        let cells = [Cell::Lstm, Cell::Gru, Cell::Rnn].map(|cell| (ModelKind::Seq2Seq, cell));
+        for (kind, cell) in cells.into_iter().chain([(ModelKind::Transformer, Cell::Lstm)]) {
+            for (bidirectional, attention) in [
+                (true, Attention::Bahdanau),
+                (false, Attention::Dot),
+                (true, Attention::General),
+                (true, Attention::None),
+            ] {
+                let sizes =
+                    Model { d_model: 16, heads: 2, ffn: 24, hidden: 16, embedding: 12, ..Recipe::of_kind(kind).model };
+                let options = Model { layers: 2, cell, bidirectional, attention, ..sizes };
+                let model = Architecture::new(&options, 9);
+                let mut network = Network::new(Device::cpu(), model, 32, false).expect("it fits");
+                let mut machine = Machine::default();
+                machine.reserve(&mut network, rows, 2);
+                let widths = network.model.encoded();
+                let kept = declare(&mut network, "encoded", rows * width, widths);
+                machine.encoded = Some((rows * width, kept));
+                let graph = decodes(&network.model).encode_graph(&machine, &network, rows, width);
+                let plan = Plan::new(graph, &Limits::default()).expect("it fits");
+                let widest = plan.slots.iter().max().expect("values").div_ceil(4 * rows * width);
+                assert!(widest <= network.model.widest(), "{widest}, not {}: {options:?}", network.model.widest());
+            }
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! Stored tensors that PyTorch computed, and the executors that are compared with them.
 
+// Each test takes what it needs.
+#![allow(dead_code)]
+
 use pollster::block_on;
 use safetensors::{Dtype, SafeTensors};
 use seqloom::cpu::{Cpu, Mode};
