@@ -79,10 +79,11 @@ table! {
         /// "uniform": the range; 0 = 1 / sqrt(hidden), in the others 1 / sqrt(d_model).
         init_range: f64 = 0.0, 0.0..=1.0;
         /// A character CNN in the place of the encoder's embedding, as a table of which any part may be left out;
-        /// "" = none. Convolutions over so many characters each (widths), side by side, with so many channels for each
-        /// character that they see (filters; or a list, of all channels of each), then layers that let part of their
-        /// input pass (highway) and a projection to the model's width. Its characters have vectors of their own
-        /// (embedding). It starts Xavier-uniform, whatever init says, and scale_embedding leaves it alone.
+        /// "" = none. A "gpt" has none: its windows would see what it is to predict. Convolutions over so many characters
+        /// each (widths), side by side, with so many channels for each character that they see (filters; or a list, of all
+        /// channels of each), then layers that let part of their input pass (highway) and a projection to the model's
+        /// width. Its characters have vectors of their own (embedding). It starts Xavier-uniform, whatever init says, and
+        /// scale_embedding leaves it alone.
         /// pool = "none": the sequence stays as long as it is; needs the tokenizer "char". pool = "word": one vector a
         /// word, the maximum over its first 24 characters; needs the tokenizer "word" with shared = false. No word is
         /// unknown then: those beyond the vocabulary are spelled, too.

@@ -74,6 +74,11 @@ pub fn run(args: &Compare) -> Result<ExitCode> {
     // All get the same batches in the same order.
     let sets = data.sets(&base, &tokenizers)?;
     let opened = device::open(&on(&args.device)?)?;
+    // What cannot be written is known now, not after the last model.
+    files::make_dir(&args.out)?;
+    let (picture, numbers) = (args.out.join("compare.svg"), args.out.join("compare.json"));
+    files::check_writable(&picture)?;
+    files::check_writable(&numbers)?;
     let mut last_noun = Accuracy::default();
     for (source, target) in &test {
         last_noun.add(distance(source).unwrap_or(1), by_last_noun(source).as_ref() == Some(target));
@@ -89,15 +94,13 @@ pub fn run(args: &Compare) -> Result<ExitCode> {
     }
     let (rows, learning_rate) = (base.train.batch_size, base.train.lr);
     let results = Results { device: opened.name, seed: args.seed, steps, rows, learning_rate, last_noun, entries };
-    files::make_dir(&args.out)?;
     let json = results.json();
-    let (picture, numbers) = (args.out.join("compare.svg"), args.out.join("compare.json"));
-    files::write(&picture, svg::picture(&results).as_bytes())?;
-    files::write(&numbers, format!("{json:#}\n").as_bytes())?;
     match args.json {
         true => out!("{json}"),
         false => out!("{}\n{}", words::table(&results), words::sentences(&results).join("\n")),
     }
+    files::write(&picture, svg::picture(&results).as_bytes())?;
+    files::write(&numbers, format!("{json:#}\n").as_bytes())?;
     eprintln!("{} and {}", picture.display(), numbers.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -131,6 +134,7 @@ impl Results {
         };
         json!({
             "device": self.device, "seed": self.seed, "steps": self.steps, "rows": self.rows,
+            "timed_rows": measure::ROWS,
             "learning_rate": self.learning_rate, "last_noun": buckets(&self.last_noun),
             "models": self.entries.iter().map(entry).collect::<Vec<_>>(), "text": words::sentences(self),
         })

@@ -9,6 +9,7 @@ use seqloom::error::{Error, Result};
 use seqloom::models::spelling;
 use seqloom::network::trained_length;
 use seqloom::text::corpus;
+use seqloom::text::tokenizer::Tokenizer;
 use seqloom::text::words::{Case, Piece, pieces};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{Read, Write};
@@ -33,11 +34,22 @@ pub struct Correct {
 const MOST_BYTES: usize = 1 << 16;
 
 /// The words that are left alone: as they are written there, and in other capitals.
-struct Known(HashSet<String>);
+struct Known {
+    words: HashSet<String>,
+    /// Those that have capitals of their own, in capitals.
+    capitals: HashSet<String>,
+}
 
 impl Known {
+    fn new(words: impl IntoIterator<Item = String>) -> Known {
+        let words: HashSet<String> = words.into_iter().collect();
+        let own = |word: &&String| word.contains(char::is_uppercase);
+        let capitals = words.iter().filter(own).map(|word| word.to_uppercase()).collect();
+        Known { words, capitals }
+    }
+
     fn has(&self, word: &str) -> bool {
-        self.0.contains(word) || self.0.contains(&word.to_lowercase())
+        self.words.contains(word) || self.words.contains(&word.to_lowercase()) || self.capitals.contains(word)
     }
 }
 
@@ -82,7 +94,7 @@ pub fn run(args: &Correct) -> Result<ExitCode> {
             unknown += 1;
             // A model that has nothing to say leaves the word as it is.
             let answer = answers.get(asked_as(word).as_str()).filter(|answer| !answer.is_empty());
-            answer.map_or_else(|| word.to_string(), |answer| Case::of(word).write(answer))
+            answer.map_or_else(|| word.to_string(), |answer| like(word, answer, loaded.tokenizers.source()))
         });
         changed += usize::from(better.as_ref().is_some_and(|better| better != word));
         corrected += better.as_deref().unwrap_or(word);
@@ -111,6 +123,18 @@ fn asked_as(word: &str) -> String {
     }
 }
 
+/// An answer in the capitals of the word that it is for. A model that writes no capitals says nothing of those in the
+/// middle of a word: where it changes no letter they stay.
+fn like(word: &str, answer: &str, tokenizer: &Tokenizer) -> String {
+    match Case::of(word) {
+        Case::AsItIs if tokenizer.folded(word) == answer => word.into(),
+        Case::AsItIs if tokenizer.lowercase() && word.starts_with(char::is_uppercase) => {
+            Case::Capitalised.write(answer)
+        }
+        case => case.write(answer),
+    }
+}
+
 fn known(args: &Correct) -> Result<Known> {
     let run = RunDir::new(&args.model);
     run.recipe()?;
@@ -123,5 +147,42 @@ fn known(args: &Correct) -> Result<Known> {
             "warning: no word is known (no words.txt beside the model, no --known FILE): the model is asked about all"
         );
     }
-    Ok(Known(all.into_iter().collect()))
+    Ok(Known::new(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seqloom::text::tokenizer::{Kind, Rules};
+
+    #[test]
+    fn a_word_is_known_in_the_capitals_that_it_may_have() {
+        let known = Known::new(["Paris", "iPhone", "word", "I"].map(String::from));
+        for word in ["Paris", "PARIS", "iPhone", "IPHONE", "word", "Word", "WORD", "wOrd", "I"] {
+            assert!(known.has(word), "{word}");
+        }
+        for word in ["paris", "iphone", "PARI", "i", "IPhone"] {
+            assert!(!known.has(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn an_answer_gets_the_capitals_of_the_word() {
+        let tokenizer = |lowercase: bool| {
+            let rules = Rules { lowercase, ..Rules::new(Kind::Char, 60) };
+            Tokenizer::learn(&rules, ["teh iphone mccoy"].into_iter()).expect("a vocabulary")
+        };
+        for (word, answer, lowercase, want) in [
+            ("Teh", "the", false, "The"),
+            ("TEH", "the", true, "THE"),
+            ("iphone", "iPhone", false, "iPhone"),
+            ("McCoy", "mccoy", true, "McCoy"),
+            ("McCoyy", "mccoy", true, "Mccoy"),
+            ("iPhone", "iphone", true, "iPhone"),
+            ("iPhone", "iphone", false, "iphone"),
+            ("ΟδοΣ", "οδοσ", true, "ΟδοΣ"),
+        ] {
+            assert_eq!(like(word, answer, &tokenizer(lowercase)), want, "{word} {answer}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 /// Sentences of a batch whose steps are timed, and steps of each length after the first.
-const ROWS: usize = 4;
+pub const ROWS: usize = 4;
 const TIMED: usize = 5;
 /// Target positions of these sentences, which the task pads its two to.
 const TARGET: usize = 4;
@@ -85,17 +85,19 @@ pub fn train(c: &Contestant, sets: &Sets, tokenizers: &Tokenizers, test: &[Pair]
     let vocabulary = tokenizers.vocabulary();
     let planned = train::planned(&c.recipe, vocabulary, again(opened)?, train, valid)?;
     let mut trainer = block_on(planned.load())?;
-    let (mut tokens, mut metrics) = (0, vec![]);
+    let (mut plans, mut metrics) = (vec![], vec![]);
     let since = Instant::now();
     while !trainer.is_finished() {
-        for plan in trainer.next_batches() {
-            let batch = trainer.batches().build(plan);
-            tokens += u64::from(batch.source_lengths.iter().chain(&batch.target_lengths).sum::<u32>());
-        }
+        plans.extend_from_slice(trainer.next_batches());
         metrics.extend(block_on(trainer.step())?);
     }
     metrics.extend(block_on(trainer.drain())?);
     let seconds = since.elapsed().as_secs_f64();
+    let read = |plan: &BatchPlan| {
+        let batch = trainer.batches().build(plan);
+        u64::from(batch.source_lengths.iter().chain(&batch.target_lengths).sum::<u32>())
+    };
+    let tokens = plans.iter().map(read).sum();
     let last = &metrics[metrics.len() - metrics.len().min(50)..];
     let loss = last.iter().map(|m| m.loss).sum::<f64>() / last.len() as f64;
 

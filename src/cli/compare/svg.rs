@@ -132,7 +132,8 @@ pub fn picture(r: &Results) -> String {
         let named = lengths.iter().map(|&n| (n, format!("{n}"))).collect();
         Panel { left, title, x: ("tokens of a sentence", x, named), y: (unit, y, ticks) }
     };
-    let seconds = by_length(PANELS[1], "Time of a training step here", "milliseconds", &|a| 1e3 * a.seconds);
+    let unit = format!("milliseconds, {} sentences", super::measure::ROWS);
+    let seconds = by_length(PANELS[1], "Time of a training step here", &unit, &|a| 1e3 * a.seconds);
     let title = "Longest chain of dependent passes";
     let chain = by_length(PANELS[2], title, "steps behind each other, forward and back", &|a| a.chain as f64);
     body += &seconds.frame();

@@ -1,6 +1,7 @@
 //! The table, and what the results say in sentences.
 
-use super::{Entry, Results};
+use super::measure::{Accuracy, ROWS};
+use super::{AtLength, Entry, Results};
 
 /// Distances of a bucket, and how many buckets there are.
 pub const FIVE: usize = 5;
@@ -60,24 +61,25 @@ pub fn table(r: &Results) -> String {
     let row = |name: &str, cells: Vec<String>| {
         format!("{name:<20} {}", cells.iter().map(|cell| format!("{cell:>8}")).collect::<String>())
     };
-    let each = |f: &dyn Fn(&super::AtLength) -> String, e: &Entry| e.at.iter().map(f).collect::<Vec<_>>();
+    let each = |f: &dyn Fn(&AtLength) -> String, e: &Entry| e.at.iter().map(f).collect::<Vec<_>>();
     lines.push(String::new());
     lines.push(row("tokens", r.entries.first().map(|e| each(&|a| a.length.to_string(), e)).unwrap_or_default()));
     lines.push("longest chain of dependent passes, forward and back".into());
     lines.extend(r.entries.iter().map(|e| row(e.contestant.name, each(&|a| grouped(a.chain as u64), e))));
-    lines.push("milliseconds a step here".into());
+    lines.push(format!("milliseconds a step of {} sentences here", ROWS));
     lines.extend(r.entries.iter().map(|e| row(e.contestant.name, each(&|a| milliseconds(a.seconds), e))));
     lines.join("\n") + "\n"
 }
 
 /// What the results say, computed from them.
 pub fn sentences(r: &Results) -> Vec<String> {
-    let mut all: Vec<String> = r.entries.iter().map(|e| format!("The {}", accuracy(e))).collect();
+    let mut all: Vec<String> =
+        r.entries.iter().map(|e| format!("The {}", accuracy(e.contestant.name, &e.trained.accuracy))).collect();
     let far = r.last_noun.percent(BUCKETS - 1..BUCKETS);
     all.push(format!("Taking the last noun before the verb for its subject is right in {far:.0} % at {FAR} tokens."));
-    all.extend(r.entries.iter().filter_map(chain));
-    let last = |f: fn(&super::AtLength) -> f64, e: &Entry| e.at.last().map_or(0.0, f);
-    let by = |f: fn(&super::AtLength) -> f64| {
+    all.extend(r.entries.iter().filter_map(|e| chain(e.contestant.name, &e.at)));
+    let last = |f: fn(&AtLength) -> f64, e: &Entry| e.at.last().map_or(0.0, f);
+    let by = |f: fn(&AtLength) -> f64| {
         let mut sorted: Vec<&Entry> = r.entries.iter().collect();
         sorted.sort_by(|a, b| last(f, a).total_cmp(&last(f, b)));
         Some((*sorted.first()?, *sorted.last()?))
@@ -95,8 +97,9 @@ pub fn sentences(r: &Results) -> Vec<String> {
     if let Some((fast, slow)) = by(|a| a.seconds) {
         let [a, b] = [slow, fast].map(|e| last(|a| a.seconds, e));
         all.push(format!(
-            "Here, on {}, a step at {length} tokens takes the {} {} ms, {} as long as the {}.",
+            "Here, on {}, a step of {} sentences of {length} tokens takes the {} {} ms, {} as long as the {}.",
             r.device,
+            ROWS,
             slow.contestant.name,
             milliseconds(a),
             times(a / b),
@@ -114,8 +117,7 @@ fn times(ratio: f64) -> String {
 const UNLEARNED: f64 = 0.1;
 
 /// How accuracy changes with the distance, as far as so many sentences can tell: two standard errors count.
-fn accuracy(e: &Entry) -> String {
-    let accuracy = &e.trained.accuracy;
+fn accuracy(name: &str, accuracy: &Accuracy) -> String {
     let share = |buckets: std::ops::Range<usize>| {
         let (right, of) = accuracy.counts(buckets);
         let (p, n) = (right as f64 / of.max(1) as f64, of.max(1) as f64);
@@ -123,7 +125,6 @@ fn accuracy(e: &Entry) -> String {
     };
     let ((near, a), (far, b), (all, _)) = (share(0..1), share(BUCKETS - 1..BUCKETS), share(0..BUCKETS));
     let (fall, error) = (near - far, 2.0 * (a + b).sqrt());
-    let name = e.contestant.name;
     let [near, far, all] = [near, far, all].map(|p| 100.0 * p);
     if all <= 100.0 * UNLEARNED {
         return format!("{name} has not learned to find the subject: {all:.0} % in all.");
@@ -135,14 +136,58 @@ fn accuracy(e: &Entry) -> String {
     format!("{name} is as good at {FAR} tokens as at {NEAR}: {far:.0} % and {near:.0} %.")
 }
 
-fn chain(e: &Entry) -> Option<String> {
-    let (first, last) = (e.at.first()?, e.at.last()?);
+fn chain(name: &str, at: &[AtLength]) -> Option<String> {
+    let (first, last) = (at.first()?, at.last()?);
     let [a, b] = [first, last].map(|at| grouped(at.chain as u64));
-    let name = e.contestant.name;
     Some(match first.chain == last.chain {
         true => format!("The chain of the {name} has {a} steps at {} and at {} tokens.", first.length, last.length),
         false => {
             format!("The chain of the {name} has {a} steps at {} tokens and {b} at {}.", first.length, last.length)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many of 100 right answers at each distance.
+    fn said(right: [usize; BUCKETS]) -> String {
+        let mut all = Accuracy::default();
+        for (bucket, right) in right.into_iter().enumerate() {
+            (0..100).for_each(|i| all.add(FIVE * bucket + 1, i < right));
+        }
+        accuracy("model", &all)
+    }
+
+    #[test]
+    fn a_difference_is_told_where_so_many_sentences_show_one() {
+        assert_eq!(said([98, 90, 80, 70, 60, 50, 40, 27]), "model falls from 98 % at 1–5 tokens to 27 % at 36–40.");
+        assert_eq!(said([27, 40, 50, 60, 70, 80, 90, 98]), "model rises from 27 % at 1–5 tokens to 98 % at 36–40.");
+        // Two standard errors are 14 %.
+        assert_eq!(
+            said([60, 60, 60, 60, 50, 50, 50, 47]),
+            "model is as good at 36–40 tokens as at 1–5: 47 % and 60 %."
+        );
+        assert_eq!(said([60, 60, 60, 60, 50, 50, 50, 45]), "model falls from 60 % at 1–5 tokens to 45 % at 36–40.");
+        assert_eq!(said([100; BUCKETS]), "model is as good at 36–40 tokens as at 1–5: 100 % and 100 %.");
+        assert_eq!(said([30, 10, 5, 5, 5, 5, 5, 5]), "model has not learned to find the subject: 9 % in all.");
+    }
+
+    #[test]
+    fn a_chain_that_does_not_grow_is_told_so() {
+        let at = |length, chain| AtLength { length, chain, seconds: 0.0 };
+        let grows = chain("RNN", &[at(16, 47), at(64, 143), at(512, 1040)]);
+        assert_eq!(grows.as_deref(), Some("The chain of the RNN has 47 steps at 16 tokens and 1,040 at 512."));
+        let stays = chain("Transformer", &[at(16, 62), at(512, 62)]);
+        assert_eq!(stays.as_deref(), Some("The chain of the Transformer has 62 steps at 16 and at 512 tokens."));
+        assert_eq!(chain("nothing", &[]), None);
+    }
+
+    #[test]
+    fn numbers_have_commas_and_as_many_digits_as_count() {
+        assert_eq!([7, 999, 1000, 6_144_000].map(grouped), ["7", "999", "1,000", "6,144,000"]);
+        assert_eq!([0.00086, 0.0025, 0.0124, 0.174].map(milliseconds), ["0.86", "2.5", "12", "174"]);
+        assert_eq!([2.44, 9.96, 16.8].map(times), ["2.4 times", "10.0 times", "17 times"]);
+    }
 }

@@ -123,3 +123,31 @@ fn divide(groups: &[Group], most: usize, cost: impl Fn(Group) -> u64) -> Vec<Gro
     }
     best.pop().flatten().map(|(_, parts)| parts).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+
+    #[test]
+    fn no_other_division_pads_less() {
+        for seed in 0..200 {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut side = || 8 * (1 + (rng.next_u64() % 9) as usize);
+            let group = |_| Group { count: side(), source: side(), target: side() };
+            let groups: Vec<Group> = (0..7).map(group).collect();
+            let cost = |group: Group| group.cost(500, 0);
+            let join = |part: &[Group]| part.iter().fold(Group::default(), |mut all, &g| (all.join(g), all).1);
+            // Bit i says whether there is a cut behind group i.
+            let divisions = (0..64u32).filter(|cuts| cuts.count_ones() < 4).map(|cuts| {
+                let mut start = 0;
+                let ends = (1..=7).filter(|end| *end == 7 || cuts >> (end - 1) & 1 == 1);
+                ends.map(|end| cost(join(&groups[std::mem::replace(&mut start, end)..end]))).sum::<u64>()
+            });
+            let chosen = divide(&groups, 4, cost);
+            assert!(chosen.len() <= 4);
+            assert_eq!(chosen.into_iter().map(cost).sum::<u64>(), divisions.min().unwrap(), "seed {seed}");
+        }
+    }
+}

@@ -101,27 +101,6 @@ fn a_pair_larger_than_a_batch_is_refused() {
 }
 
 #[test]
-fn no_other_division_pads_less() {
-    for seed in 0..200 {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut side = || 8 * (1 + below(9, &mut rng) as usize);
-        let group = |_| Group { count: side(), source: side(), target: side() };
-        let groups: Vec<Group> = (0..7).map(group).collect();
-        let cost = |group: Group| group.cost(500, 0);
-        let join = |part: &[Group]| part.iter().fold(Group::default(), |mut all, &g| (all.join(g), all).1);
-        // Bit i says whether there is a cut behind group i.
-        let divisions = (0..64u32).filter(|cuts| cuts.count_ones() < 4).map(|cuts| {
-            let mut start = 0;
-            let ends = (1..=7).filter(|end| *end == 7 || cuts >> (end - 1) & 1 == 1);
-            ends.map(|end| cost(join(&groups[std::mem::replace(&mut start, end)..end]))).sum::<u64>()
-        });
-        let chosen = divide(&groups, 4, cost);
-        assert!(chosen.len() <= 4);
-        assert_eq!(chosen.into_iter().map(cost).sum::<u64>(), divisions.min().unwrap(), "seed {seed}");
-    }
-}
-
-#[test]
 fn every_token_is_in_an_epoch_once() {
     for seed in 0..60 {
         let longest = 1 + seed * 2;
