@@ -66,7 +66,8 @@ fn products(row: u32, s: u32, u: u32, most: u32) -> array<vec4<f32>, ROWS> {
     if (s >= most) {
         return sums;
     }
-    // Where each row's last h begins: in state0 before the first step, then in h. A row that has ended reads something of its own.
+    // Where each row's last h begins: in state0 before the first step, then in h. A row that has ended reads something of
+    // its own.
     var at: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
         let mine = min(row + r, run.x - 1u);

@@ -60,7 +60,8 @@ fn time(row: u32, s: u32) -> u32 {
 
 // Step s of four units of each row; no products once all rows have ended.
 fn walk(row: u32, s: u32, u: u32, most: u32) {
-    // Where each row's last h begins: in state0 before the first step, then in h. A row that has ended reads something of its own.
+    // Where each row's last h begins: in state0 before the first step, then in h. A row that has ended reads something of
+    // its own.
     var at: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
         let mine = min(row + r, run.x - 1u);

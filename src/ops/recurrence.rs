@@ -35,7 +35,7 @@ pub struct Recurrence {
 /// Rows of the batch that a thread has on a software adapter, where loads are the cost.
 const ROWS: usize = 8;
 
-/// Elsewhere, where a dispatch takes one step: the other threads have rows enough, and weights are read for more than one.
+/// The same on hardware where a dispatch takes one step, which has workgroups enough. A walk of many steps has one a row.
 const ROWS_OF_A_STEP: usize = 4;
 
 /// Rows of the smallest batch of which a thread has several: of fewer, most of a thread's would be nobody's.
